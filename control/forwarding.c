@@ -214,6 +214,7 @@ workers_of(const struct keeld *k) RUNS_ON(role_main)
 		.path_lists = fib_path_lists(k->layers.fib),
 		.qsbr = k->layers.workers,
 		.count = c->dataplane.worker_count,
+		.ecmp_key = c->dataplane.ecmp_key,
 		.mpls_pipe = c->dataplane.mpls_pipe,
 		.idle_adaptive = c->dataplane.idle_adaptive,
 		.forward_source_routes = c->dataplane.forward_source_routes,

@@ -95,7 +95,7 @@ tx_add(struct tx_buffer *t, struct rte_mbuf *m)
 struct outbox {
 	struct tx_buffer *tx; /* indexed by port */
 	unsigned ports;
-	uint32_t hash_key; /* of the choice among paths */
+	uint32_t ecmp_key; /* of the choice among paths */
 	bool pipe; /* RFC 3443 3.2: labels do not carry the TTL of the packet */
 	uint64_t pending; /* bit n: port n has packets */
 };

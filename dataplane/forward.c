@@ -320,7 +320,7 @@ forward_list(const uint8_t *ip, enum afi afi, struct vrf_id vrf, const struct fi
 	struct fib_list list;
 	uint32_t id = list_of(ip, afi, vrf, fib, g);
 
-	list = fib_read_head(fib_read_list(fib, id));
+	list = fib_read_head(fib, id);
 	return list.kind == PATH_LIST_INSTANCE
 		       ? list_of(ip, afi, (struct vrf_id){list.port % FIB_VRF_MAX}, fib, g)
 		       : id;
@@ -331,14 +331,14 @@ forward_choose(struct burst *b, const struct lane *l, unsigned i, enum afi afi,
 	const struct fib_reader *fib, struct outbox *out, struct fib_hop *hop)
 {
 	uint32_t id = l->list[i];
-	struct fib_list list = fib_read_head(fib_read_list(fib, id));
+	struct fib_list list = fib_read_head(fib, id);
 	enum drop_reason reason = DROP_invariant;
 	uint32_t hash = 0;
 
 	if (list.kind == PATH_LIST_INSTANCE) {
 		id = list_of(rte_pktmbuf_mtod_offset(l->pkt[i], const uint8_t *, ETHER_LEN), afi,
 			(struct vrf_id){list.port % FIB_VRF_MAX}, fib, fib_read_begin(fib));
-		list = fib_read_head(fib_read_list(fib, id));
+		list = fib_read_head(fib, id);
 	}
 	if (id == PATH_LIST_NONE) {
 		burst_fault(b, l->pkt[i], afi, DROP_no_route, 0);
@@ -348,7 +348,7 @@ forward_choose(struct burst *b, const struct lane *l, unsigned i, enum afi afi,
 	case PATH_LIST_FORWARD:
 	case PATH_LIST_PUSH:
 		if (list.path_count > 1)
-			hash = rewrite_keyed(flow_hash(l->pkt[i], afi), out->hash_key);
+			hash = rewrite_keyed(flow_hash(l->pkt[i], afi), out->ecmp_key);
 		if (!fib_read_path(fib, &list, hash, hop)) {
 			wait_for(b, l, i, afi, id, PORT_NONE, hop->path.next_hop.v);
 			return false;

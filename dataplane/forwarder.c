@@ -573,6 +573,7 @@ forwarder_publish(struct forwarder *f, const struct workers_config *c, struct da
 			.path_lists = (uintptr_t)c->path_lists,
 			.qsbr = (uintptr_t)c->qsbr,
 			.worker_count = c->count,
+			.ecmp_key = c->ecmp_key,
 			.mpls_pipe = c->mpls_pipe,
 			.idle_adaptive = c->idle_adaptive,
 			.forward_source_routes = c->forward_source_routes}};

@@ -33,6 +33,7 @@ forwarder_abi(void)
 		sizeof(struct fib_generation),
 		FIB_VRF_MAX,
 		sizeof(struct path_list),
+		sizeof(struct path_list_far),
 		sizeof(struct path),
 		sizeof(struct adjacency),
 		sizeof(struct label_reader),

@@ -109,6 +109,7 @@ struct forwarder_start_answer {
 struct forwarder_publish {
 	uint64_t fib, path_lists, qsbr;
 	uint32_t worker_count;
+	uint32_t ecmp_key; /* 0: the key of keelfwd, drawn once and kept in its folder */
 	uint32_t mpls_pipe, idle_adaptive, forward_source_routes;
 	uint32_t reader[128]; /* for each worker */
 };
@@ -182,7 +183,7 @@ struct forwarder_message {
  * A number for the layout of what both processes read. Different numbers: the layouts differ. Equal
  * numbers of different sources: raise FORWARDER_ABI when a meaning changes and no size does.
  */
-#define FORWARDER_ABI 9u
+#define FORWARDER_ABI 10u
 uint64_t forwarder_abi(void);
 /* The network namespace of this process; `home=` of the configuration. 0: unknown. */
 unsigned long forwarder_home(void);

@@ -26,6 +26,7 @@
 #include "lpm/fib.h"
 #include "lpm/fib_read.h"
 #include "lpm/monotonic.h"
+#include "lpm/note_file.h"
 #include "lpm/qsbr.h"
 #include "lpm/region.h"
 #include "lpm/rights.h"
@@ -36,6 +37,8 @@
 #include <getopt.h>
 #include <dirent.h>
 #include <fcntl.h>
+#include <inttypes.h>
+#include <limits.h>
 #include <linux/capability.h>
 #include <linux/nsfs.h>
 #include <poll.h>
@@ -46,6 +49,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/ioctl.h>
+#include <sys/random.h>
 #include <sys/resource.h>
 #include <sys/signalfd.h>
 #include <sys/socket.h>
@@ -95,7 +99,8 @@ struct keelfwd {
 	struct rights_user user; /* of keelfwd after the start as root; no name: none */
 	unsigned strangers; /* connections of other users, refused */
 	struct permitted permitted; /* by the command line */
-	char state_dir[160]; /* XDP programs of a killed keelfwd */
+	char state_dir[160]; /* XDP programs of a killed keelfwd; the drawn key */
+	uint32_t ecmp_key; /* drawn, for a keeld without `ecmp_key` */
 	int netlink; /* for host_netlink() */
 	int listener, signals;
 	bool end;
@@ -512,6 +517,43 @@ link_changed(uint16_t port, bool up, unsigned next_hops)
 			next_hops);
 }
 
+#define ECMP_KEY_NOTE "ecmp-key"
+
+static void
+ecmp_key_path(const struct keelfwd *k, char path[PATH_MAX])
+{
+	(void)snprintf(path, PATH_MAX, "%s/" ECMP_KEY_NOTE, k->state_dir);
+}
+
+/* A key is drawn once: flows keep their next hops when keelfwd starts again, after a kill, too. */
+static void
+ecmp_key_take(struct keelfwd *k)
+{
+	char path[PATH_MAX], text[16];
+	FILE *f;
+	int rc;
+
+	ecmp_key_path(k, path);
+	f = note_open(path);
+	if (f != NULL) {
+		if (fscanf(f, "%" SCNu32, &k->ecmp_key) != 1)
+			k->ecmp_key = 0;
+		(void)fclose(f);
+	}
+	if (k->ecmp_key != 0)
+		return;
+	if (getrandom(&k->ecmp_key, sizeof(k->ecmp_key), 0) != (ssize_t)sizeof(k->ecmp_key))
+		k->ecmp_key = (uint32_t)monotonic_ns();
+	k->ecmp_key += k->ecmp_key == 0;
+	(void)snprintf(text, sizeof(text), "%" PRIu32 "\n", k->ecmp_key);
+	rc = note_write(path, text, strlen(text));
+	if (rc != 0)
+		note("note-failed file=%s error=\"%s\" text=\"equal paths are chosen by another "
+		     "key "
+		     "after the next start\"",
+			path, strerror(-rc));
+}
+
 /* EAL cannot start twice in a process: keelfwd ends after a failure. */
 static int
 start(struct keelfwd *k, struct parsed *p, struct dataplane_error *err)
@@ -527,6 +569,7 @@ start(struct keelfwd *k, struct parsed *p, struct dataplane_error *err)
 		rc = limit_rights(k, p);
 	if (rc != 0)
 		return dataplane_fail(err, rc, "the rights cannot be limited: %s", strerror(-rc));
+	ecmp_key_take(k);
 	k->netlink = host_netlink_open();
 	snprintf(name, sizeof(name), "keelfwd-%d", (int)getpid());
 	p->dataplane.run_dir = k->state_dir;
@@ -851,6 +894,7 @@ publish(struct keelfwd *k, const struct forwarder_publish *p, struct dataplane_e
 		.qsbr = (struct qsbr *)(uintptr_t)p->qsbr,
 		.count = p->worker_count,
 		.readers = p->reader,
+		.ecmp_key = p->ecmp_key != 0 ? p->ecmp_key : k->ecmp_key,
 		.mpls_pipe = p->mpls_pipe != 0,
 		.idle_adaptive = p->idle_adaptive != 0,
 		.forward_source_routes = p->forward_source_routes != 0,
@@ -1272,13 +1316,18 @@ make_state_dir(struct keelfwd *k, const char *option)
 static void
 finish(struct keelfwd *k)
 {
+	char path[PATH_MAX];
+
 	dataplane_fini();
 	for (unsigned i = 0; i < VRFS_MAX; i++)
 		vrf_end(&k->vrf[i]);
 	link_repair_destroy(k->links);
 	(void)unlink(k->socket);
-	if (k->own)
+	if (k->own) {
+		ecmp_key_path(k, path);
+		(void)unlink(path);
 		(void)rmdir(k->state_dir); /* made here, and empty but for what others put there */
+	}
 	for (unsigned i = 0; i < CLIENTS_MAX; i++)
 		if (k->client[i].fd >= 0)
 			(void)close(k->client[i].fd);

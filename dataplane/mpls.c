@@ -382,7 +382,7 @@ send_split(struct mpls *x, struct rte_mbuf *m, uint8_t *at, const uint8_t *type,
 static void
 switch_label(struct mpls *x, const struct labelled *p, uint64_t word) RUNS_ON(role_worker)
 {
-	struct fib_list list = fib_read_head(fib_read_list(x->fib, label_word_target(word)));
+	struct fib_list list = fib_read_head(x->fib, label_word_target(word));
 	uint8_t ttl = (uint8_t)(entry_ttl(p->entry) - 1), *at;
 	enum drop_reason reason = DROP_mpls_ttl;
 	struct fib_hop hop;
@@ -397,7 +397,7 @@ switch_label(struct mpls *x, const struct labelled *p, uint64_t word) RUNS_ON(ro
 	if (list.kind != PATH_LIST_FORWARD && list.kind != PATH_LIST_PUSH)
 		goto drop;
 	if (list.path_count > 1)
-		hash = rewrite_keyed(stack_hash(p->at, bytes_from(p->m, p->at)), x->out->hash_key);
+		hash = rewrite_keyed(stack_hash(p->at, bytes_from(p->m, p->at)), x->out->ecmp_key);
 	if (!fib_read_path(x->fib, &list, hash, &hop)) {
 		wait_for(x->inner, p->m, label_word_target(word), hop.path.next_hop);
 		return;

@@ -209,7 +209,7 @@ resolve_add(struct resolve *r, const struct burst *b, const struct waiting *x, u
 static bool
 is_up(const struct fib_reader *fib, uint32_t id) RUNS_ON(role_worker)
 {
-	struct fib_list list = fib_read_head(fib_read_list(fib, id));
+	struct fib_list list = fib_read_head(fib, id);
 	struct fib_hop hop;
 
 	for (unsigned i = 0; i < list.all; i++)

@@ -212,7 +212,7 @@ route(struct worker *w, struct burst *b, const struct fib_generation *generation
 	uint64_t now) RUNS_ON(role_worker)
 {
 	struct outbox out = {
-		.tx = w->tx, .ports = w->port_count, .hash_key = w->hash_key, .pipe = w->mpls_pipe};
+		.tx = w->tx, .ports = w->port_count, .ecmp_key = w->ecmp_key, .pipe = w->mpls_pipe};
 
 	if (b->v4.count > 0 && !b->each)
 		ip4_finish(b, w->fib, generation, vrf, &out);
@@ -398,7 +398,7 @@ finish_inner(struct worker *w, const struct burst *b, const struct source *s, ui
 {
 	const struct mpls_from from = {.vrf = s->vrf, .allowed = s->mpls};
 	struct outbox out = {
-		.tx = w->tx, .ports = w->port_count, .hash_key = w->hash_key, .pipe = w->mpls_pipe};
+		.tx = w->tx, .ports = w->port_count, .ecmp_key = w->ecmp_key, .pipe = w->mpls_pipe};
 	const struct fib_generation *generation;
 	struct burst *inner = &w->inner;
 	uint64_t pending;
@@ -865,6 +865,7 @@ take_view(struct worker *w) RUNS_ON(role_worker)
 	w->path_lists = w->next.path_lists;
 	w->qsbr = w->next.qsbr;
 	w->reader = w->next.reader;
+	w->ecmp_key = w->next.ecmp_key;
 	w->mpls_pipe = w->next.mpls_pipe;
 	w->idle_adaptive = w->next.idle_adaptive;
 	w->forward_source_routes = w->next.forward_source_routes;

@@ -33,6 +33,7 @@ struct workers_config {
 	 * workers_stop(). NULL: each worker registers itself.
 	 */
 	const unsigned *readers;
+	uint32_t ecmp_key; /* of the choice among equal paths */
 	/* RFC 3443: labels and packets have separate TTLs (pipe model), instead of one (uniform) */
 	bool mpls_pipe;
 	bool idle_adaptive; /* workers without packets sleep (idle.h) */

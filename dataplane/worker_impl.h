@@ -65,6 +65,7 @@ struct worker_view {
 	const struct path_lists *path_lists;
 	struct qsbr *qsbr;
 	unsigned reader;
+	uint32_t ecmp_key; /* workers_config.ecmp_key */
 	bool mpls_pipe; /* workers_config.mpls_pipe */
 	bool idle_adaptive;
 	bool forward_source_routes;
@@ -89,7 +90,8 @@ struct worker {
 	 * working on a burst.
 	 */
 	bool driver_may_sleep;
-	uint32_t hash_key; /* random, of all workers: routers in a row choose independently */
+	/* of all workers; random unless configured: routers in a row choose independently */
+	uint32_t ecmp_key;
 	bool mpls_pipe; /* workers_config.mpls_pipe */
 	bool idle_adaptive; /* workers_config.idle_adaptive */
 	bool forward_source_routes; /* workers_config.forward_source_routes */

@@ -208,6 +208,7 @@ worker_init(struct worker *w, const struct workers_config *c, unsigned index)
 	w->fib = c->fib;
 	w->icmp_sources = port_icmp_sources();
 	w->path_lists = c->path_lists;
+	w->ecmp_key = c->ecmp_key;
 	w->mpls_pipe = c->mpls_pipe;
 	w->idle_adaptive = c->idle_adaptive;
 	w->forward_source_routes = c->forward_source_routes;
@@ -308,7 +309,6 @@ int
 workers_start(const struct workers_config *c, struct dataplane_error *err)
 {
 	struct workers *all;
-	uint64_t key[2];
 	int rc;
 
 	if (workers_get() != NULL)
@@ -325,7 +325,6 @@ workers_start(const struct workers_config *c, struct dataplane_error *err)
 		return dataplane_fail(err, -ENOMEM, "no memory for the workers");
 	all->arena = c->arena;
 	all->autogroup_before = workers_autogroup_nice(-20);
-	random_key(key);
 	for (; all->count < c->count; all->count++) {
 		rc = create(c, all->count, &all->worker[all->count]);
 		if (rc != 0) {
@@ -333,7 +332,6 @@ workers_start(const struct workers_config *c, struct dataplane_error *err)
 				strerror(-rc));
 			goto fail;
 		}
-		all->worker[all->count]->hash_key = (uint32_t)key[0];
 	}
 	rc = prepare_all(all, err);
 	if (rc != 0)
@@ -387,6 +385,7 @@ workers_switch(const struct workers_config *c)
 			.path_lists = c->path_lists,
 			.qsbr = c->qsbr,
 			.reader = c->readers[i],
+			.ecmp_key = c->ecmp_key,
 			.mpls_pipe = c->mpls_pipe,
 			.idle_adaptive = c->idle_adaptive,
 			.forward_source_routes = c->forward_source_routes};

@@ -173,6 +173,7 @@ fib_create(const struct fib_config *config, struct fib **out)
 	}
 	f->generation[0].number = 1;
 	f->reader.path_lists = path_lists_array(f->path_lists);
+	f->reader.path_lists_far = path_lists_far_array(f->path_lists);
 	f->reader.next_hops = next_hops_array(f->path_lists);
 	f->reader.adjacencies = adjacencies_array(f->path_lists);
 	f->reader.labels = label_reader(f->labels);
@@ -1580,6 +1581,7 @@ fib_reader_bound(
 		!bounds_have(bounds, r.labels, sizeof(*r.labels)) ||
 		!bounds_have(bounds, r.tunnels, sizeof(*r.tunnels)) ||
 		!bounds_have(bounds, r.path_lists, PATH_LIST_MAX * sizeof(*r.path_lists)) ||
+		!bounds_have(bounds, r.path_lists_far, PATH_LIST_MAX * sizeof(*r.path_lists_far)) ||
 		!bounds_have(bounds, (const void *)(uintptr_t)r.next_hops,
 			NEXT_HOP_MAX * sizeof(*r.next_hops)) ||
 		!bounds_have(bounds, r.adjacencies, ADJACENCY_MAX * sizeof(*r.adjacencies)))

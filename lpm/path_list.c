@@ -16,6 +16,7 @@
 #include "lpm/shared_tables.h"
 
 #include <errno.h>
+#include <stdio.h>
 #include <string.h>
 
 #define POOL_MAX (1u << 16)
@@ -52,11 +53,13 @@ struct next_hop_key {
 
 struct path_lists {
 	struct path_list *list;
+	struct path_list_far
+		*far; /* by id of list; pages of ids with a short list are never touched */
 	_Atomic uint64_t *word;
 	struct adjacency *adjacency;
 	struct next_hop_key *key;
 	struct pool lists, hops, adjacencies;
-	_Atomic unsigned lists_in_use;
+	_Atomic unsigned lists_in_use, lists_left_out;
 	struct retire_list *retired;
 	struct arena *arena;
 	void *map;
@@ -160,6 +163,7 @@ lay_out(struct path_lists *p, char *base)
 	size_t used = 0;
 
 	p->list = carve(base, &used, POOL_MAX * sizeof(*p->list));
+	p->far = carve(base, &used, POOL_MAX * sizeof(*p->far));
 	p->word = carve(base, &used, POOL_MAX * sizeof(*p->word));
 	p->adjacency = carve(base, &used, POOL_MAX * sizeof(*p->adjacency));
 	p->key = carve(base, &used, POOL_MAX * sizeof(*p->key));
@@ -208,6 +212,7 @@ path_lists_bound(
 	const struct path_lists *shared, const struct bounds *bounds, struct path_lists *out)
 {
 	struct path_lists p = {.list = shared->list,
+		.far = shared->far,
 		.word = shared->word,
 		.adjacency = shared->adjacency,
 		.key = shared->key};
@@ -215,6 +220,7 @@ path_lists_bound(
 	/* of this copy: the writer may change `shared` meanwhile */
 	__asm__("" : "+m"(p));
 	if (!bounds_have(bounds, p.list, POOL_MAX * sizeof(*p.list)) ||
+		!bounds_have(bounds, p.far, POOL_MAX * sizeof(*p.far)) ||
 		!bounds_have(bounds, (const void *)(uintptr_t)p.word, POOL_MAX * sizeof(*p.word)) ||
 		!bounds_have(bounds, p.adjacency, POOL_MAX * sizeof(*p.adjacency)) ||
 		!bounds_have(bounds, p.key, POOL_MAX * sizeof(*p.key)))
@@ -458,24 +464,55 @@ next_hop_peek(const struct path_lists *p, struct next_hop_id id, struct next_hop
 	return true;
 }
 
-/* Fills `l` in canonical form: equal lists are equal byte by byte. */
+/* A list to find or to make. Equal lists are equal byte by byte. */
+struct draft {
+	struct path_list head; /* without paths */
+	struct path path[LIST_PATHS_MAX];
+};
+
+#define HEAD_BYTES offsetof(struct path_list, path)
+
+static unsigned
+list_paths(const struct path_list *l)
+{
+	return l->path_count + (unsigned)l->backup_count;
+}
+
+static size_t
+paths_size(const struct path_list *l)
+{
+	return list_paths(l) * sizeof(l->path[0]);
+}
+
+static struct path *
+list_path(const struct path_lists *p, uint32_t id)
+{
+	struct path_list *l = &p->list[id];
+
+	return path_list_is_near(l->path_count, list_paths(l)) ? l->path : p->far[id].path;
+}
+
 static int
 list_make(const struct path_lists *p, enum path_list_kind kind, uint16_t port,
-	const struct path *path, unsigned count, unsigned backups, struct path_list *l)
+	const struct path *path, unsigned count, unsigned backups, unsigned left_out,
+	struct draft *d)
 {
+	struct path_list *l = &d->head;
+
 	*l = (struct path_list){.kind = (uint8_t)kind,
 		.path_count = (uint8_t)(count - backups),
 		.port = PORT_NONE,
-		.backup_count = (uint8_t)backups};
+		.backup_count = (uint8_t)backups,
+		.left_out = (uint16_t)(left_out < UINT16_MAX ? left_out : UINT16_MAX)};
 	switch (kind) {
 	case PATH_LIST_FORWARD:
-		if (count <= backups || count > PATHS_MAX)
+		if (count <= backups || count > LIST_PATHS_MAX || count - backups > PATHS_MAX)
 			return -EINVAL;
 		for (unsigned i = 0; i < count; i++) {
 			if (!hop_in_use(p, path[i].next_hop) ||
 				(path[i].label != LABEL_NONE && path[i].label >= 1u << 20))
 				return -EINVAL;
-			l->path[i] = path[i];
+			d->path[i] = path[i];
 			if (path[i].label != LABEL_NONE)
 				l->kind = PATH_LIST_PUSH;
 		}
@@ -495,36 +532,79 @@ list_make(const struct path_lists *p, enum path_list_kind kind, uint16_t port,
 	return -EINVAL;
 }
 
-static unsigned
-list_paths(const struct path_list *l)
+static void
+count_change(_Atomic unsigned *count, int change)
 {
-	return l->path_count + (unsigned)l->backup_count;
-}
+	unsigned n = atomic_load_explicit(count, memory_order_relaxed);
 
-static size_t
-list_size(const struct path_list *l)
-{
-	return offsetof(struct path_list, path) + list_paths(l) * sizeof(l->path[0]);
+	atomic_store_explicit(count, n + (unsigned)change, memory_order_relaxed);
 }
 
 static void
-lists_count(struct path_lists *p, int change)
+lists_count(struct path_lists *p, const struct path_list *l, int change)
 {
-	unsigned n = atomic_load_explicit(&p->lists_in_use, memory_order_relaxed);
+	count_change(&p->lists_in_use, change);
+	if (l->left_out > 0)
+		count_change(&p->lists_left_out, change);
+}
 
-	atomic_store_explicit(&p->lists_in_use, n + (unsigned)change, memory_order_relaxed);
+/* ---- choice among equal paths ---- */
+
+/*
+ * Of the address alone, so that equal groups choose alike in each process and router. The zone of a
+ * link-local address counts with its name.
+ */
+static uint64_t
+hop_salt(const struct next_hop_key *k)
+{
+	char zone[16] = "";
+	uint64_t a[2], z[2];
+
+	memcpy(a, k->addr.b, sizeof(a));
+	(void)snprintf(zone, sizeof(zone), "%s", zone_name(k->addr.zone));
+	memcpy(z, zone, sizeof(z));
+	return hash_mix(
+		a[0] ^ hash_mix(a[1] ^ hash_mix(z[0] ^ hash_mix(z[1] ^ hash_mix(k->addr.afi)))));
+}
+
+/* Next hops with one address, on two ports or with two labels, need different salts. */
+static uint64_t
+path_salt(const struct path_lists *p, const struct path *path, unsigned i)
+{
+	const struct next_hop_key *k = &p->key[path[i].next_hop.v];
+
+	for (unsigned n = 0; n < i; n++)
+		if (addr_equal(&p->key[path[n].next_hop.v].addr, &k->addr))
+			return hash_mix(
+				hop_salt(k) ^ ((uint64_t)k->port << 32 | path[i].label) ^ 1);
+	return hop_salt(k);
+}
+
+static void
+salts_write(const struct path_lists *p, const struct path_list *l, struct path *path)
+{
+	uint32_t salt[PATHS_MAX + 3] = {0};
+	size_t bytes = path_list_salt_places(l->path_count) * sizeof(*path);
+
+	for (unsigned i = 0; bytes > 0 && i < l->path_count; i++)
+		salt[i] = (uint32_t)path_salt(p, path, i);
+	memcpy(path + list_paths(l), salt, bytes);
 }
 
 static int
-list_get(struct path_lists *p, const struct path_list *made, struct path_list_id *out)
-	RUNS_ON(role_fib)
+list_get(struct path_lists *p, const struct draft *d, struct path_list_id *out) RUNS_ON(role_fib)
 {
-	struct path_list l = *made;
+	const struct path_list *l = &d->head;
+	uint64_t head;
 	uint32_t hash, id;
+	struct path *path;
 
-	hash = (uint32_t)hash_bytes(&l, list_size(&l));
+	static_assert(HEAD_BYTES == sizeof(head), "the word before the paths");
+	memcpy(&head, l, sizeof(head));
+	hash = (uint32_t)hash_word(head ^ hash_bytes(d->path, paths_size(l)));
 	for (id = pool_first(&p->lists, hash); id != 0; id = pool_next(&p->lists, id, hash)) {
-		if (memcmp(&p->list[id], &l, list_size(&l)) != 0)
+		if (memcmp(&p->list[id], l, HEAD_BYTES) != 0 ||
+			memcmp(list_path(p, id), d->path, paths_size(l)) != 0)
 			continue;
 		pool_slot(&p->lists, id)->refs++;
 		out->v = id;
@@ -533,10 +613,13 @@ list_get(struct path_lists *p, const struct path_list *made, struct path_list_id
 	id = take_or_reclaim(p, &p->lists, hash);
 	if (id == 0)
 		return -ENOSPC;
-	p->list[id] = l;
-	for (unsigned i = 0; i < list_paths(&l); i++)
-		pool_slot(&p->hops, l.path[i].next_hop.v)->refs++;
-	lists_count(p, 1);
+	p->list[id] = *l;
+	path = list_path(p, id);
+	memcpy(path, d->path, paths_size(l));
+	salts_write(p, l, path);
+	for (unsigned i = 0; i < list_paths(l); i++)
+		pool_slot(&p->hops, path[i].next_hop.v)->refs++;
+	lists_count(p, l, 1);
 	out->v = id;
 	return 0;
 }
@@ -545,22 +628,22 @@ int
 path_list_get(struct path_lists *p, enum path_list_kind kind, uint16_t port,
 	const struct path *path, unsigned count, struct path_list_id *out)
 {
-	struct path_list l;
+	struct draft d;
 
-	if (list_make(p, kind, port, path, count, 0, &l) < 0)
+	if (list_make(p, kind, port, path, count, 0, 0, &d) < 0)
 		return -EINVAL;
-	return list_get(p, &l, out);
+	return list_get(p, &d, out);
 }
 
 int
 path_list_get_backed(struct path_lists *p, const struct path *path, unsigned count,
-	unsigned backups, struct path_list_id *out)
+	unsigned backups, unsigned left_out, struct path_list_id *out)
 {
-	struct path_list l;
+	struct draft d;
 
-	if (list_make(p, PATH_LIST_FORWARD, PORT_NONE, path, count, backups, &l) < 0)
+	if (list_make(p, PATH_LIST_FORWARD, PORT_NONE, path, count, backups, left_out, &d) < 0)
 		return -EINVAL;
-	return list_get(p, &l, out);
+	return list_get(p, &d, out);
 }
 
 void
@@ -587,11 +670,11 @@ path_list_unref(struct path_lists *p, struct path_list_id id)
 
 	if (id.v == PATH_LIST_NONE || !pool_unref(&p->lists, id.v))
 		return;
-	lists_count(p, -1);
+	lists_count(p, l, -1);
 	/* first the list: its next hops then wait at least as long as any reader of the list */
 	retire_push(p->retired, list_free, p, &p->list[id.v]);
 	for (unsigned i = 0; i < list_paths(l); i++)
-		next_hop_unref(p, l->path[i].next_hop);
+		next_hop_unref(p, list_path(p, id.v)[i].next_hop);
 }
 
 unsigned
@@ -620,10 +703,28 @@ path_lists_in_use(const struct path_lists *p)
 	return atomic_load_explicit(&p->lists_in_use, memory_order_relaxed);
 }
 
+unsigned
+path_lists_left_out(const struct path_lists *p)
+{
+	return atomic_load_explicit(&p->lists_left_out, memory_order_relaxed);
+}
+
 const struct path_list *
 path_lists_array(const struct path_lists *p)
 {
 	return p->list;
+}
+
+const struct path_list_far *
+path_lists_far_array(const struct path_lists *p)
+{
+	return p->far;
+}
+
+const struct path *
+path_list_paths(const struct path_lists *p, struct path_list_id id)
+{
+	return list_path(p, id.v);
 }
 
 const _Atomic uint64_t *

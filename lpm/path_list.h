@@ -30,7 +30,9 @@ DEFINE_ID(adjacency_id, uint32_t);
 #define PATH_LIST_MAX (1u << 16)
 #define NEXT_HOP_MAX (1u << 16)
 #define ADJACENCY_MAX (1u << 16)
-#define PATHS_MAX 15 /* per list; the limit for ECMP */
+#define PATHS_MAX 64 /* equal paths of a list: the limit for ECMP */
+#define LIST_PATHS_MAX (PATHS_MAX + 1) /* with a backup */
+#define LIST_NEAR_MAX 15 /* places for paths in struct path_list */
 #define PORT_NONE UINT16_MAX
 #define LABEL_NONE UINT32_MAX
 #define PUSH_LABELS_MAX 6 /* transport labels of an adjacency */
@@ -74,15 +76,55 @@ struct path {
 	uint32_t label; /* pushed below the labels of the adjacency; LABEL_NONE: no label */
 };
 
+/*
+ * The flow of a packet chooses among equal paths by rendezvous hashing (Thaler, Ravishankar 1998; RFC
+ * 2991 2): each path has a salt, the hash of the flow and the salt give a score, and the path with the
+ * largest score forwards (fib_read_choice()). So the flows of a path that goes or fails spread over all
+ * others, no other flow moves, and nothing has to be remembered: the salt is a hash of the next hop's
+ * address, the same after a restart and in other routers.
+ */
 struct path_list {
 	alignas(CACHE_LINE) uint8_t kind; /* enum path_list_kind */
 	uint8_t path_count;
 	uint16_t port; /* of PATH_LIST_GLEAN; VRF of PATH_LIST_INSTANCE; else PORT_NONE */
 	uint8_t backup_count; /* backups after the first path_count paths; see path_list_get_backed() */
-	uint8_t unused[3];
-	struct path path[PATHS_MAX];
+	uint8_t unused;
+	uint16_t left_out; /* equal paths beyond PATHS_MAX, which forward nothing */
+	/*
+	 * The paths, or nothing if the list has no room for paths and salts: then they are in
+	 * struct path_list_far of the same id. Behind the last path: path_list_salts().
+	 */
+	struct path path[LIST_NEAR_MAX];
 };
-static_assert(sizeof(struct path_list) == 2 * CACHE_LINE, "two lines, the first has seven paths");
+static_assert(sizeof(struct path_list) == 2 * CACHE_LINE,
+	"two lines, the first has four equal paths with their salts");
+
+/* Places for the salts of equal paths; a path alone needs no salt. The reader loads four at once. */
+static inline unsigned
+path_list_salt_places(unsigned path_count)
+{
+	return path_count > 1 ? (path_count + 3) / 4 * 2 : 0;
+}
+
+#define LIST_FAR_MAX (LIST_PATHS_MAX + PATHS_MAX / 2)
+struct path_list_far {
+	alignas(CACHE_LINE) struct path path[LIST_FAR_MAX];
+};
+
+/* True if the paths are in struct path_list. `all`: with the backups. */
+static inline bool
+path_list_is_near(unsigned path_count, unsigned all)
+{
+	return all + path_list_salt_places(path_count) <= LIST_NEAR_MAX;
+}
+
+/*
+ * The score: two multiplications of MurmurHash3's last step (fib_read.h). Different salts give one hash
+ * different scores, so the order of the paths means nothing. The key of the router is in the hash
+ * (dataplane/rewrite.h).
+ */
+#define PATH_SCORE_FIRST 0x85ebca6bu
+#define PATH_SCORE_SECOND 0xc2b2ae35u
 
 struct path_lists;
 
@@ -133,15 +175,18 @@ int path_list_get(struct path_lists *p, enum path_list_kind kind, uint16_t port,
 /*
  * Like path_list_get() for PATH_LIST_FORWARD, with the last `backups` paths as backups: used, in
  * order, only while none of the first `count - backups` (at least one) paths is up. A lost link
- * then moves all its prefixes by one store per next hop.
+ * then moves all its prefixes by one store per next hop. `left_out`: further equal paths, for
+ * path_lists_left_out().
  */
 int path_list_get_backed(struct path_lists *p, const struct path *path, unsigned count,
-	unsigned backups, struct path_list_id *out) RUNS_ON(role_fib);
+	unsigned backups, unsigned left_out, struct path_list_id *out) RUNS_ON(role_fib);
 void path_list_ref(struct path_lists *p, struct path_list_id id) RUNS_ON(role_fib);
 void path_list_unref(struct path_lists *p, struct path_list_id id) RUNS_ON(role_fib);
 /* Makes ids available again after their grace period. Call once per loop of the fib thread. */
 void path_lists_reclaim(struct path_lists *p) RUNS_ON(role_fib);
 unsigned path_lists_in_use(const struct path_lists *p);
+/* Number of lists in use that lack equal paths because they have PATHS_MAX. Any thread. */
+unsigned path_lists_left_out(const struct path_lists *p);
 /*
  * Longest hash chain found when a list, next hop or adjacency was created (lpm/hash.h). Any
  * thread.
@@ -153,6 +198,9 @@ uint32_t path_lists_longest_probe(const struct path_lists *p);
  * access.
  */
 const struct path_list *path_lists_array(const struct path_lists *p);
+const struct path_list_far *path_lists_far_array(const struct path_lists *p);
+/* The paths of a list, then its backups. */
+const struct path *path_list_paths(const struct path_lists *p, struct path_list_id id);
 const _Atomic uint64_t *next_hops_array(
 	const struct path_lists *p); /* state in the high half, adjacency id in the low half */
 const struct adjacency *adjacencies_array(const struct path_lists *p);

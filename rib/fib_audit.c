@@ -174,6 +174,7 @@ static bool
 list_matches(const struct fib_feed *f, struct path_list_id id, const struct feed_answer *want)
 {
 	const struct path_list *l = &path_lists_array(f->path_lists)[id.v];
+	const struct path *path;
 
 	if (want->blackhole)
 		return l->kind == PATH_LIST_BLACKHOLE;
@@ -181,10 +182,11 @@ list_matches(const struct fib_feed *f, struct path_list_id id, const struct feed
 		return l->kind == PATH_LIST_INSTANCE && l->port == want->instance.v;
 	if (want->count == 0 || (l->kind != PATH_LIST_FORWARD && l->kind != PATH_LIST_PUSH))
 		return false;
+	path = path_list_paths(f->path_lists, id);
 	if (f->scarce)
-		return l->path[0].next_hop.v == want->path[0].next_hop.v;
+		return path[0].next_hop.v == want->path[0].next_hop.v;
 	return l->path_count == want->count - want->backups && l->backup_count == want->backups &&
-	       memcmp(l->path, want->path, want->count * sizeof(l->path[0])) == 0;
+	       memcmp(path, want->path, want->count * sizeof(path[0])) == 0;
 }
 
 /* The answer of the workers' table. An instance without a table has no route. */

@@ -135,6 +135,7 @@ struct ways {
 	const struct hold *hold;
 	const struct edge *edge; /* NULL: neighbours */
 	uint32_t label;
+	unsigned left_out; /* as in struct nexthop */
 	struct vrf_id instance; /* not VRF_DEFAULT: see struct feed_answer */
 };
 
@@ -169,8 +170,12 @@ equal_add(struct feed_answer *a, const struct path *path, uint16_t port)
 
 	while (at < a->count && path_before(&a->path[at], path))
 		at++;
-	if ((at < a->count && !path_before(path, &a->path[at])) || a->count == PATHS_MAX - 1)
+	if (at < a->count && !path_before(path, &a->path[at]))
 		return;
+	if (a->count == PATHS_MAX) {
+		a->left_out++;
+		return;
+	}
 	memmove(&a->path[at + 1], &a->path[at], (a->count - at) * sizeof(a->path[0]));
 	memmove(&a->port[at + 1], &a->port[at], (a->count - at) * sizeof(a->port[0]));
 	a->path[at] = *path;
@@ -303,12 +308,13 @@ path_ways(struct fib_feed *f, const struct shard *shard, struct vrf_id table_vrf
 	}
 	if (!n->up) /* next hops are not tracked, so no evaluation by the shard will follow */
 		return watched ? USABLE_LATER : USABLE_NEVER;
-	*out = (struct ways){.hold = n->hold, .label = LABEL_NONE};
+	*out = (struct ways){.hold = n->hold, .label = LABEL_NONE, .left_out = n->left_out};
 	if (label == RIB_LABEL_NONE || n->hold->count == 0) {
 		n->given = n->digest;
 		return USABLE;
 	}
 	/* the edge follows the resolution: the tables keep their entries */
+	out->left_out = 0;
 	out->edge = fib_edge_to(f, vrf, &next_hop);
 	if (out->edge == NULL) {
 		fib_feed_fail(f);
@@ -327,7 +333,7 @@ fib_feed_want(struct fib_feed *f, const struct feed_source *s, struct vrf_id vrf
 	const struct shard *shard = feed_shard(s, vrf, &view->prefix);
 	bool later = false, failed = false;
 
-	out->count = out->backups = 0;
+	out->count = out->backups = out->left_out = 0;
 	out->blackhole = false;
 	out->instance = VRF_DEFAULT;
 	for (unsigned i = 0; i < eligible; i++) {
@@ -366,6 +372,7 @@ fib_feed_want(struct fib_feed *f, const struct feed_source *s, struct vrf_id vrf
 
 				equal_add(out, &way, port);
 			}
+			out->left_out += ways.left_out;
 		} else if (backup_offer(out, &ways)) {
 			break;
 		}
@@ -409,13 +416,14 @@ answer_list(struct fib_feed *f, const struct feed_answer *a, struct path_list_id
 	if (a->instance.v != VRF_DEFAULT.v)
 		return path_list_get(
 			f->path_lists, PATH_LIST_INSTANCE, a->instance.v, NULL, 0, out);
-	err = path_list_get_backed(f->path_lists, a->path, a->count, a->backups, out);
+	err = path_list_get_backed(f->path_lists, a->path, a->count, a->backups, a->left_out, out);
 	if (path_lists_in_use(f->path_lists) > BACKUPS_UP_TO)
 		f->scarce = true;
 	if (err == -ENOSPC && a->backups > 0)
-		err = path_list_get_backed(f->path_lists, a->path, a->count - a->backups, 0, out);
+		err = path_list_get_backed(
+			f->path_lists, a->path, a->count - a->backups, 0, a->left_out, out);
 	if (err == -ENOSPC && a->count > 1)
-		err = path_list_get_backed(f->path_lists, a->path, 1, 0, out);
+		err = path_list_get_backed(f->path_lists, a->path, 1, 0, 0, out);
 	return err;
 }
 

@@ -86,11 +86,12 @@ void fib_feed_zone_remove(struct fib_feed *f, struct vrf_id vrf, uint16_t zone, 
 int fib_feed_neighbor(struct fib_feed *f, struct vrf_id vrf, const struct ip_addr *addr,
 	uint16_t port, const struct adjacency *adj) RUNS_ON(role_fib);
 /*
- * A static route, or a route of the kernel (an IGP on this host). `hops`: up to PATHS_MAX,
- * link-local hops with zone; a hop with `port` PORT_NONE is resolved recursively. count 0 with
+ * A static route, or a route of the kernel (an IGP on this host). `hops`: up to ROUTE_HOPS_MAX, of
+ * which PATHS_MAX different ones forward; link-local hops with zone; a hop with `port` PORT_NONE is resolved recursively. count 0 with
  * `present`: a blackhole. Replaces an earlier route of the same (vrf, prefix, source); `present`
  * false removes. 0; -ENOENT; -ENOMEM, -ENOSPC: nothing changed, and the caller logs the error.
  */
+#define ROUTE_HOPS_MAX 256u
 struct fib_feed_hop {
 	struct ip_addr addr; /* AFI_NONE: the destination is directly on `port` */
 	uint16_t port;

@@ -149,9 +149,10 @@ enum feed_want {
 };
 
 struct feed_answer {
-	struct path path[PATHS_MAX]; /* as in a path list: equal paths, then backups */
+	struct path path[LIST_PATHS_MAX]; /* as in a path list: equal paths, then backups */
 	unsigned count, backups; /* count: of both */
-	uint16_t port[PATHS_MAX]; /* of each */
+	unsigned left_out; /* equal paths beyond PATHS_MAX */
+	uint16_t port[LIST_PATHS_MAX]; /* of each */
 	struct peer_id peer; /* peer of the first path */
 	bool blackhole; /* packets are dropped; count is 0 */
 	/* not VRF_DEFAULT: a route of this router in that instance; looked up there; count is 0 */

@@ -248,20 +248,22 @@ fib_own_find(
 }
 
 static void
-answer_add(struct path *path, unsigned *count, struct next_hop_id next_hop)
+answer_add(struct feed_answer *a, struct next_hop_id next_hop)
 {
-	for (unsigned i = 0; i < *count; i++) {
-		if (path[i].next_hop.v == next_hop.v)
+	for (unsigned i = 0; i < a->count; i++) {
+		if (a->path[i].next_hop.v == next_hop.v)
 			return;
 	}
-	if (*count < PATHS_MAX)
-		path[(*count)++] = (struct path){.next_hop = next_hop, .label = LABEL_NONE};
+	if (a->count < PATHS_MAX)
+		a->path[a->count++] = (struct path){.next_hop = next_hop, .label = LABEL_NONE};
+	else
+		a->left_out++;
 }
 
-/* Adds the resolved paths of a hop to `path`. False: out of memory or of ids. */
+/* Adds the resolved paths of a hop. False: out of memory or of ids. */
 static bool
 host_hop_paths(struct fib_feed *f, const struct host_route *r, struct host_hop *h,
-	struct path *path, unsigned *count) RUNS_ON(role_fib)
+	struct feed_answer *a) RUNS_ON(role_fib)
 {
 	if (h->by != NULL) {
 		if (!h->by->up)
@@ -269,7 +271,8 @@ host_hop_paths(struct fib_feed *f, const struct host_route *r, struct host_hop *
 		if (!fib_hold(f, h->by))
 			return false;
 		for (unsigned i = 0; i < h->by->hold->count; i++)
-			answer_add(path, count, h->by->hold->hop[i]->next_hop);
+			answer_add(a, h->by->hold->hop[i]->next_hop);
+		a->left_out += h->by->left_out;
 		return true;
 	}
 	if (h->hop == NULL)
@@ -277,7 +280,7 @@ host_hop_paths(struct fib_feed *f, const struct host_route *r, struct host_hop *
 	if (h->hop == NULL)
 		return false;
 	if (nexthop_port_up(f->config.nexthops, h->key.port))
-		answer_add(path, count, h->hop->next_hop);
+		answer_add(a, h->hop->next_hop);
 	return true;
 }
 
@@ -315,16 +318,16 @@ route_drops(const struct host_route *r)
 static int
 route_list(struct fib_feed *f, struct host_route *r, struct path_list_id *out) RUNS_ON(role_fib)
 {
-	struct path path[PATHS_MAX];
-	unsigned count = 0;
+	struct feed_answer a;
 
+	a.count = a.left_out = 0;
 	out->v = PATH_LIST_NONE;
 	for (unsigned i = 0; i < r->count; i++) {
-		if (!on_link(&r->hop[i]) && !host_hop_paths(f, r, &r->hop[i], path, &count))
+		if (!on_link(&r->hop[i]) && !host_hop_paths(f, r, &r->hop[i], &a))
 			return -ENOSPC;
 	}
-	if (count > 0)
-		return path_list_get(f->path_lists, PATH_LIST_FORWARD, PORT_NONE, path, count, out);
+	if (a.count > 0)
+		return path_list_get_backed(f->path_lists, a.path, a.count, 0, a.left_out, out);
 	for (unsigned i = 0; i < r->count; i++) {
 		if (on_link(&r->hop[i]) && r->hop[i].key.port != PORT_NONE &&
 			nexthop_port_up(f->config.nexthops, r->hop[i].key.port))
@@ -437,7 +440,7 @@ fib_feed_route(struct fib_feed *f, struct vrf_id vrf, const struct prefix *p,
 {
 	struct host_route **at = route_place(f, vrf, p, source), *old = *at, *r = NULL;
 
-	if (count > PATHS_MAX || (source != SOURCE_STATIC && source != SOURCE_KERNEL))
+	if (count > ROUTE_HOPS_MAX || (source != SOURCE_STATIC && source != SOURCE_KERNEL))
 		return -EINVAL;
 	if (!present && old == NULL)
 		return -ENOENT;
@@ -634,10 +637,13 @@ host_longest(const struct fib_feed *f, struct vrf_id vrf, const struct ip_addr *
 static void
 host_route_copy(const struct host_route *r, struct nexthop_route *out)
 {
-	*out = (struct nexthop_route){.prefix = r->prefix, .metric = r->metric, .count = r->count};
+	*out = (struct nexthop_route){.prefix = r->prefix,
+		.metric = r->metric,
+		.count = r->count < PATHS_MAX ? r->count : PATHS_MAX};
+	out->left_out = r->count - out->count;
 	out->blackhole = r->count == 0 && r->source == SOURCE_STATIC;
 	out->dead = r->count == 0 && !out->blackhole;
-	for (unsigned i = 0; i < r->count; i++) {
+	for (unsigned i = 0; i < out->count; i++) {
 		out->via[i].addr = r->hop[i].key.addr;
 		out->via[i].port = r->hop[i].key.port;
 	}

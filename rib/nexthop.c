@@ -16,7 +16,7 @@
 #define CHANGES_MAX 256 /* queued changes; beyond, all next hops are processed */
 #define ORDERS (2 * FIB_VRF_MAX)
 #define FILTER_BITS 65536u
-#define VISITED_MAX 64 /* next hops on the path of a resolution; longer paths do not resolve */
+#define VISITED_MAX 256 /* next hops on the path of a resolution; longer paths do not resolve */
 
 /*
  * Connected subnets and own addresses are arrays, because a router has tens of them. Peers choose the
@@ -91,7 +91,7 @@ struct nexthop_table {
 /* Result of resolve(). */
 struct resolution {
 	bool up, connected, blackhole, follows;
-	unsigned depth, direct_count, on_count;
+	unsigned depth, direct_count, on_count, left_out;
 	uint32_t metric;
 	/* prefixes of BGP routes, of next hops without `without` alone; `full`: there are more */
 	struct prefix own[NEXTHOP_OWN_MAX];
@@ -425,8 +425,10 @@ direct_add(struct resolution *r, const struct ip_addr *addr, uint16_t port)
 		if (r->direct[i].port == port && addr_equal(&r->direct[i].addr, addr))
 			return;
 	}
-	if (r->direct_count == PATHS_MAX)
+	if (r->direct_count == PATHS_MAX) {
+		r->left_out++;
 		return;
+	}
 	r->direct[r->direct_count++] = (struct nexthop_direct){*addr, port};
 }
 
@@ -493,6 +495,7 @@ follow_via(const struct nexthop_table *t, struct vrf_id vrf, const struct nextho
 	if (n->depth >= r->depth)
 		r->depth = n->depth + 1u;
 	r->on[r->on_count++] = n;
+	r->left_out += n->left_out;
 	for (unsigned i = 0; i < n->own_count; i++)
 		own_add(r, &n->own[i]->without);
 	for (unsigned i = 0; i < n->direct_count; i++)
@@ -511,6 +514,7 @@ resolve_by_route(const struct nexthop_table *t, struct vrf_id vrf, const struct 
 	r->metric = route->metric;
 	r->depth = 1;
 	r->direct_count = r->on_count = r->own_count = 0;
+	r->left_out = route->left_out;
 	r->full = false;
 	r->blackhole = route->blackhole;
 	if (route->bgp)
@@ -587,10 +591,16 @@ resolve(const struct nexthop_table *t, struct vrf_id vrf, const struct ip_addr *
 	r->connected = r->connected || r->blackhole;
 }
 
+static uint16_t
+left_out(const struct resolution *r)
+{
+	return (uint16_t)(r->left_out < UINT16_MAX ? r->left_out : UINT16_MAX);
+}
+
 static bool
 directs_equal(const struct nexthop *n, const struct resolution *r)
 {
-	return n->direct_count == r->direct_count &&
+	return n->direct_count == r->direct_count && n->left_out == left_out(r) &&
 	       (r->direct_count == 0 ||
 		       memcmp(n->direct, r->direct, r->direct_count * sizeof(r->direct[0])) == 0);
 }
@@ -606,7 +616,8 @@ ons_equal(const struct nexthop *n, const struct resolution *r)
 static uint64_t
 digest(const struct nexthop *n)
 {
-	uint64_t h = n->direct_count + (n->blackhole ? UINT64_C(1) << 32 : 0);
+	uint64_t h = n->direct_count + ((uint64_t)n->left_out << 40) +
+		     (n->blackhole ? UINT64_C(1) << 32 : 0);
 
 	for (unsigned i = 0; i < n->direct_count; i++) {
 		const struct nexthop_direct *d = &n->direct[i];
@@ -631,6 +642,7 @@ directs_store(struct nexthop_table *t, struct nexthop *n, const struct resolutio
 		arena_free(t->arena, n->direct);
 	n->direct = d;
 	n->direct_count = (uint8_t)r->direct_count;
+	n->left_out = left_out(r);
 	n->digest = digest(n);
 	return 0;
 }

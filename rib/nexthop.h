@@ -53,6 +53,7 @@ struct nexthop_route {
 	bool dead; /* kernel blackhole: neither this route nor a shorter one resolves */
 	bool blackhole; /* static blackhole: resolves, and packets are dropped */
 	unsigned count;
+	unsigned left_out; /* next hops without room in `via` */
 	struct {
 		struct ip_addr addr; /* AFI_NONE: the destination itself is on `port` */
 		uint16_t port; /* PORT_NONE: resolve `addr` */

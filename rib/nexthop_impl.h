@@ -31,6 +31,7 @@ struct nexthop {
 	bool follows; /* BGP routes count in the resolution */
 	uint8_t depth; /* number of routes between this next hop and directly reachable addresses */
 	uint8_t direct_count, on_count;
+	uint16_t left_out; /* addresses without room in `direct`, some perhaps twice */
 	uint32_t metric;
 	uint64_t digest; /* of the addresses and ports; never 0 */
 	uint64_t given; /* digest last written into tables; 0: never written */

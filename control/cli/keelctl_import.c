@@ -254,7 +254,7 @@ import_max_paths(struct import *im, const char *text)
 		return import_verdict(im, "not carried: \"%.32s\" is no count of paths", text);
 	if (n > IMPORT_PATHS_MAX) {
 		n = IMPORT_PATHS_MAX;
-		import_verdict(im, "changed: max_paths is 15, the largest value");
+		import_verdict(im, "changed: max_paths is 64, the largest value");
 	}
 	return json_object_set_new(im->bgp, "max_paths", json_integer(n)) == 0;
 }

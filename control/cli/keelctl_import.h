@@ -22,7 +22,7 @@
 #define IMPORT_WORDS 64
 #define IMPORT_PREPEND_MAX 64u /* AS numbers of a node */
 #define IMPORT_NODE_MAX 65535 /* the largest number of a node of bgpd and VRP */
-#define IMPORT_PATHS_MAX 15 /* the largest bgp.max_paths */
+#define IMPORT_PATHS_MAX 64 /* the largest bgp.max_paths */
 #define IMPORT_PASSWORD_MAX 80 /* octets of a key of TCP MD5 */
 
 struct import {

@@ -270,12 +270,12 @@ kernel_protocol(struct bird *b, unsigned at)
 		if (bird_take_words(b, "merge paths")) {
 			if (!bird_take_switch(b))
 				continue;
-			n = IMPORT_PATHS_MAX;
+			n = 16; /* without `limit` */
 			if (bird_take(b, "limit") && bird_take_number(b, &n) &&
 				n > IMPORT_PATHS_MAX) {
 				n = IMPORT_PATHS_MAX;
 				bird_note(b, bird_peek(b, 0)->line,
-					"changed: max_paths is 15, the largest value");
+					"changed: max_paths is 64, the largest value");
 			}
 			if (n > 0)
 				json_object_set_new(b->im->bgp, "max_paths", json_integer(n));

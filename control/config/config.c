@@ -293,6 +293,12 @@ static const struct config_key dataplane_keys[] = {
 	{"memory_mb", config_take_u32, offsetof(struct config, dataplane.memory_mb), 64, 1048576,
 		.def = 1024},
 	/*
+	 * Key of the hash for the choice among equal paths. Routers with equal keys give a flow the same
+	 * next hop of a group. Default: a random key; keelfwd draws the key at the first start and keeps
+	 * the key in the folder `--state-dir`.
+	 */
+	{"ecmp_key", config_take_u32, offsetof(struct config, dataplane.ecmp_key), 1, UINT32_MAX},
+	/*
 	 * The TTL of packets with MPLS labels (RFC 3443). False, the uniform model: labels carry the
 	 * TTL or hop limit of the packet, and each router on the way counts. True, the pipe model:
 	 * labels have a TTL of their own, and the way of the labels counts as one router.

@@ -250,6 +250,7 @@ struct config {
 			memory_mb;
 		const char **eal_args;
 		unsigned eal_arg_count;
+		unsigned ecmp_key; /* 0: random */
 		bool mpls_pipe; /* RFC 3443 */
 		bool idle_adaptive; /* workers without packets sleep */
 		bool forward_source_routes; /* RFC 7126 4.3, 4.4 */

@@ -236,12 +236,12 @@ static_same(const struct config_static *a, const struct config_static *b)
 }
 
 static unsigned
-static_hops(
-	const struct config *c, const struct config_static *s, struct fib_feed_hop out[PATHS_MAX])
+static_hops(const struct config *c, const struct config_static *s,
+	struct fib_feed_hop out[ROUTE_HOPS_MAX])
 {
 	unsigned count = 0;
 
-	for (unsigned i = 0; i < c->static_count && count < PATHS_MAX; i++)
+	for (unsigned i = 0; i < c->static_count && count < ROUTE_HOPS_MAX; i++)
 		if (static_same(&c->statics[i], s) && c->statics[i].next_hop.afi != AFI_NONE)
 			out[count++] = (struct fib_feed_hop){c->statics[i].next_hop, PORT_NONE};
 	return count;
@@ -259,7 +259,7 @@ static_in(const struct config *c, const struct config_static *s)
 static bool
 static_unchanged(const struct config *old, const struct config *next, const struct config_static *s)
 {
-	struct fib_feed_hop a[PATHS_MAX], b[PATHS_MAX];
+	struct fib_feed_hop a[ROUTE_HOPS_MAX], b[ROUTE_HOPS_MAX];
 	unsigned n;
 
 	if (old == NULL || !static_in(old, s))
@@ -653,7 +653,7 @@ static_first(const struct config *c, unsigned i)
 static void
 static_set(struct fib_order *o, const struct config_static *s, bool present) RUNS_ON(role_fib)
 {
-	struct fib_feed_hop hops[PATHS_MAX];
+	struct fib_feed_hop hops[ROUTE_HOPS_MAX];
 	unsigned count = present ? static_hops(o->next, s, hops) : 0;
 	char text[PREFIX_TEXT_MAX];
 	int rc = fib_feed_route(

@@ -6,6 +6,7 @@
  */
 #include "control/host/netlink_impl.h"
 #include "lpm/arena.h"
+#include "rib/fib_feed.h"
 
 #include <errno.h>
 #include <libmnl/libmnl.h>
@@ -23,7 +24,7 @@ struct kernel_route {
 	struct kernel_route *next; /* in order of metrics */
 	uint32_t metric, epoch;
 	bool blackhole;
-	uint8_t hop_count;
+	uint16_t hop_count;
 	struct kernel_hop hop[];
 };
 
@@ -47,7 +48,7 @@ struct parsed {
 	bool followed; /* false: the mirror ignores the route, but it may replace a mirrored route */
 	bool blackhole;
 	unsigned hop_count;
-	struct kernel_hop hop[PATHS_MAX];
+	struct kernel_hop hop[ROUTE_HOPS_MAX];
 };
 
 static const struct kernel_route gone;
@@ -122,7 +123,8 @@ prefix_free(struct netlink *n, struct kernel_prefix **slot)
 
 /* The hops through interfaces of the mirror, without lo and keel0. */
 static unsigned
-hops_of(const struct netlink *n, const struct kernel_route *r, struct netlink_hop out[PATHS_MAX])
+hops_of(const struct netlink *n, const struct kernel_route *r,
+	struct netlink_hop out[ROUTE_HOPS_MAX])
 {
 	unsigned count = 0;
 
@@ -155,7 +157,7 @@ static void
 prefix_report(struct netlink *n, struct kernel_prefix *k)
 {
 	const struct kernel_route *r = k->routes;
-	struct netlink_hop hops[PATHS_MAX];
+	struct netlink_hop hops[ROUTE_HOPS_MAX];
 	unsigned count = 0;
 
 	for (; r != NULL; r = r->next) {
@@ -245,7 +247,7 @@ route_add(struct netlink *n, struct kernel_prefix *k, const struct parsed *p)
 		.metric = p->metric,
 		.epoch = n->epoch,
 		.blackhole = p->blackhole,
-		.hop_count = (uint8_t)p->hop_count,
+		.hop_count = (uint16_t)p->hop_count,
 	};
 	memcpy(r->hop, p->hop, p->hop_count * sizeof(r->hop[0]));
 	while (*at != NULL && (*at)->metric <= p->metric)
@@ -319,7 +321,7 @@ hops_remove(
 	if (rest.hop_count == 0)
 		return false;
 	if (rest.hop_count < r->hop_count) {
-		r->hop_count = (uint8_t)rest.hop_count;
+		r->hop_count = (uint16_t)rest.hop_count;
 		memcpy(r->hop, rest.hop, rest.hop_count * sizeof(r->hop[0]));
 		if (k->reported == r)
 			k->reported = &gone;
@@ -456,7 +458,7 @@ parse_multipath(const struct netlink *n, uint8_t family, const struct nlattr *a,
 {
 	const char *at = mnl_attr_get_payload(a), *end = at + mnl_attr_get_payload_len(a);
 
-	while ((size_t)(end - at) >= sizeof(struct rtnexthop) && out->hop_count < PATHS_MAX) {
+	while ((size_t)(end - at) >= sizeof(struct rtnexthop) && out->hop_count < ROUTE_HOPS_MAX) {
 		const struct rtnexthop *nh = (const struct rtnexthop *)at;
 		const struct nlattr *t[ATTRIBUTES_MAX] = {0};
 

@@ -45,6 +45,7 @@ enum {
 	ALARM_MRT,
 	ALARM_NEXT_HOPS,
 	ALARM_NEIGHBORS,
+	ALARM_PATHS,
 	ALARM_COUNTERS, /* the alarms above are raised while a counter is not 0 */
 	ALARM_MAX_PREFIXES = ALARM_COUNTERS,
 	ALARM_MAX_PREFIXES_OUT,
@@ -160,6 +161,11 @@ static const struct alarm_kind {
 		"most 64 s. The text names the next hop. A link fails again and again, or routes "
 		"resolve each other in a circle. `rib.routes` shows the routes that cover the next "
 		"hop."},
+	[ALARM_PATHS] = {"equal-paths",
+		"%llu groups of next hops have more than 64: the further ones forward nothing",
+		"A route of the kernel, a static route or a next hop has more than 64 equal next "
+		"hops. Packets use the first 64. Use fewer next hops; `fib.lookup` counts those "
+		"that are left out of a route (`left_out`)."},
 	[ALARM_MAX_PREFIXES] = {"max-prefixes", NULL,
 		"A peer is near its limit `max_prefixes`, or exceeded it. Raise the limit, or ask "
 		"the "
@@ -748,6 +754,9 @@ rpc_alarms(struct rpc_env *env)
 	alarm_look(env, list, ALARM_MEMORY, memory_guard_evictions(env->guard));
 	alarm_look(env, list, ALARM_FIB_FEED,
 		env->layers->fib != NULL ? fib_feed_failed(env->layers->feed) : 0);
+	alarm_look(env, list, ALARM_PATHS,
+		env->layers->fib != NULL ? path_lists_left_out(fib_path_lists(env->layers->fib))
+					 : 0);
 	policy_look(env, list);
 	alarm_look(env, list, ALARM_HASH, longest_too_long(env));
 	alarm_set(env, list, ALARM_LABELS, apply_instances_alarm(env->apply, text) ? text : NULL);

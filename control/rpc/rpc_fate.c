@@ -301,7 +301,7 @@ ports_of(const struct path_lists *lists, struct path_list_id id)
 	uint64_t ports = 0;
 
 	for (unsigned i = 0; i < l->path_count; i++)
-		if (next_hop_peek(lists, l->path[i].next_hop, &v) && v.port < 64)
+		if (next_hop_peek(lists, path_list_paths(lists, id)[i].next_hop, &v) && v.port < 64)
 			ports |= UINT64_C(1) << v.port;
 	return ports;
 }

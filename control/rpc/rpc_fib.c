@@ -120,14 +120,18 @@ fib_lookup_method(struct rpc_env *env, json_t *params, struct rpc_call *call) RU
 	for (unsigned i = 0; r.hit && i < (unsigned)list->path_count + list->backup_count; i++) {
 		struct next_hop_view v;
 
-		if (next_hop_peek(lists, list->path[i].next_hop, &v))
+		const struct path *path = &path_list_paths(lists, r.path_list)[i];
+
+		if (next_hop_peek(lists, path->next_hop, &v))
 			json_array_append_new(
-				paths, path_json(&v, list->path[i].label, i >= list->path_count));
+				paths, path_json(&v, path->label, i >= list->path_count));
 	}
 	o = json_pack("{s:I, s:o}", "generation", (json_int_t)r.generation, "paths", paths);
 	if (r.hit) {
 		json_object_set_new(o, "prefix", rpc_prefix(&r.prefix));
 		json_object_set_new(o, "kind", json_string(kind_text(list->kind)));
+		if (list->left_out > 0)
+			json_object_set_new(o, "left_out", json_integer(list->left_out));
 		if (list->kind == PATH_LIST_INSTANCE)
 			json_object_set_new(o, "instance",
 				json_string(
@@ -667,6 +671,9 @@ static const struct rpc_field fib_lookup_result[] = {
 	{"paths", "object[]", "The paths; packets are shared out among those without `backup`.",
 		path_fields},
 	{"prefix", "string|null", "The longest matching prefix; null without one."},
+	{"left_out?", "integer",
+		"Equal next hops of the route beyond the first 64, which forward nothing; omitted "
+		"when 0."},
 	{"kind?", "forward|connected|local|blackhole|instance", "What happens to a packet."},
 	{"instance?", "string",
 		"With the kind `instance`: the instance in which the address is looked up again."},

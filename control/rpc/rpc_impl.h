@@ -51,7 +51,7 @@ struct rpc_env {
 	struct rpc_audit *audit_jobs; /* audits that run as jobs */
 	struct rpc_page *page; /* of bgp.peers; NULL: not allocated yet */
 	struct rpc_peers_walk *walks; /* through all peers, not ended yet */
-	double alarm_since_s[20]; /* 0: the alarm is off */
+	double alarm_since_s[21]; /* 0: the alarm is off */
 	uint64_t alarm_checks; /* by the timer */
 	struct rpc_traces *traces; /* NULL: no trace runs */
 	uint32_t last_trace; /* number */

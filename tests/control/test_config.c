@@ -230,7 +230,7 @@ test_further_keys(void **state)
 		"'blackhole': true}, {'prefix': '11.0.0.0/8', 'next_hop': '2001:db8::1'}],"
 		" 'loopback_addresses': ['192.0.2.1/32', '2001:db8::1/128'],"
 		" 'preference': {'kernel': 5, 'external': 6},"
-		" 'bgp': {'max_paths': 15, 'tombstones_max': 100000, 'cluster_id': '192.0.2.7', "
+		" 'bgp': {'max_paths': 64, 'tombstones_max': 100000, 'cluster_id': '192.0.2.7', "
 		"'resolve_via_default': true,"
 		"  'redistribute': [{'source': 'kernel', 'policy': 'accept-all'}, {'source': "
 		"'connected', 'vrf': 'default'}, {'source': 'static'}],"
@@ -256,7 +256,7 @@ test_further_keys(void **state)
 	assert_int_equal(c->preference[SOURCE_EXTERNAL], 6);
 	assert_int_equal(c->preference[SOURCE_STATIC], 1);
 	assert_int_equal(c->preference[SOURCE_INTERNAL], 200);
-	assert_int_equal(c->max_paths, 15);
+	assert_int_equal(c->max_paths, 64);
 	assert_int_equal(c->tombstones_max, 100000);
 	assert_int_equal(c->cluster_id, 0xc0000207);
 	assert_true(c->resolve_via_default);
@@ -602,9 +602,9 @@ static const struct {
 	 ", 'bgp': {'networks': [{'prefix': '2001:db8::/32'}, {'prefix': '2001:DB8:0::/32'}]}}",
 		"/bgp/networks/1/prefix", "is already used at /bgp/networks/0"},
 	{"{" ROUTER ", 'bgp': {'max_paths': 0}}", "/bgp/max_paths",
-		"0 is not an integer from 1 to 15"},
-	{"{" ROUTER ", 'bgp': {'max_paths': 16}}", "/bgp/max_paths",
-		"16 is not an integer from 1 to 15"},
+		"0 is not an integer from 1 to 64"},
+	{"{" ROUTER ", 'bgp': {'max_paths': 65}}", "/bgp/max_paths",
+		"65 is not an integer from 1 to 64"},
 	{"{" ROUTER ", 'bgp': {'resolve_via_default': 1}}", "/bgp/resolve_via_default",
 		"1 is not true or false"},
 	{"{" ROUTER ", 'bgp': {'tombstones_max': 1}}", "/bgp/tombstones_max",

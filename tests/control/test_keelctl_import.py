@@ -388,9 +388,9 @@ class Frr(Case):
         for timers, want, changed in (("0 0", {"hold_s": 0}, 0), ("256 30", {"hold_s": 30}, 0), ("10 30", {"keepalive_s": 10, "hold_s": 30}, 0), ("0 30", {"hold_s": 30}, 1)):
             _, d, err = self.imported(EDGE.replace("timers 10 30", "timers " + timers), accepted=True)
             self.assertEqual((d["bgp"]["groups"][0]["timers"], err.count("changed: the keepalive time is a third of the hold time")), (want, changed), err)
-        for paths, want, changed in ((15, 15, 0), (64, 15, 1)):
+        for paths, want, changed in ((64, 64, 0), (65, 64, 1)):
             _, d, err = self.imported(EDGE.replace(" exit-address-family", "  maximum-paths %d\n exit-address-family" % paths), accepted=True)
-            self.assertEqual((d["bgp"]["max_paths"], err.count("changed: max_paths is 15, the largest value")), (want, changed), err)
+            self.assertEqual((d["bgp"]["max_paths"], err.count("changed: max_paths is 64, the largest value")), (want, changed), err)
 
     def test_a_jump_to_a_node_that_is_left_out(self):
         """Behind the jump bgpd denies what the node does not match."""
@@ -1289,7 +1289,7 @@ protocol bgp e { local as 64512; neighbor 192.0.2.9 as 64513; MULTIHOP ipv4 { im
             self.assertEqual(d["bgp"]["redistribute"][1]["policy"], "bird-origin" if own else "static-gateways")
 
     def test_paths_of_the_kernel_protocol(self):
-        for own, want, said in (("merge paths on limit 4", 4, ""), ("merge paths on limit 32", 15, "changed: max_paths is 15"), ("merge paths off", None, ""), ("merge paths", 15, "")):
+        for own, want, said in (("merge paths on limit 4", 4, ""), ("merge paths on limit 64", 64, ""), ("merge paths on limit 65", 64, "changed: max_paths is 64"), ("merge paths off", None, ""), ("merge paths", 16, "")):
             status, d, err = self.imported("router id 192.0.2.1;\nprotocol kernel { ipv4 { export all; };\n%s;\n}\n"
                                            "protocol bgp e { local as 64512; neighbor 192.0.2.9 as 64513; ipv4 { import all; export all; }; }\n" % own, accepted=True)
             self.assertEqual((status, d["bgp"].get("max_paths"), said in err), (0, want, True), err)

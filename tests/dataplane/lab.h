@@ -165,7 +165,7 @@ lab_route_backed(struct lab_fib *l, const struct prefix *p, enum path_list_kind 
 	for (unsigned i = 0; i < count; i++)
 		path[i] = (struct path){.next_hop = hops[i], .label = LABEL_NONE};
 	if (backups > 0)
-		assert_int_equal(path_list_get_backed(l->lists, path, count, backups, &list), 0);
+		assert_int_equal(path_list_get_backed(l->lists, path, count, backups, 0, &list), 0);
 	else
 		assert_int_equal(path_list_get(l->lists, kind, port, path, count, &list), 0);
 	assert_int_equal(fib_set(l->fib, LAB_VRF, p, list), 0);

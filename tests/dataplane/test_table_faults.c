@@ -82,15 +82,22 @@ list_instance(struct vrf_id vrf)
 	return list;
 }
 
+static struct path_list_id far_list; /* of 64 paths, behind the array of lists */
+
 /* Besides the tables of the rig: a tree, a painted table of an instance, and lists that lead there. */
 static void
 more_tables(void)
 {
 	struct label_entry tree = {.op = LABEL_POP_INSTANCE, .vrf = TREE},
 			   painted = {.op = LABEL_POP_INSTANCE, .vrf = PAINTED};
+	struct path path[PATHS_MAX];
 	char text[32];
 
 	role_enter_fib();
+	for (unsigned i = 0; i < PATHS_MAX; i++)
+		path[i] = path_to(HOP_PLAIN + i % HOP_TINY, i % 3 > 0 ? LABEL_NONE : 9100 + i);
+	far_list = list_of(PATH_LIST_FORWARD, path, PATHS_MAX);
+	route(VRF_DEFAULT, "10.128.0.0/9", far_list);
 	assert_int_equal(fib_instance_add(lab.fib, TREE, AFI_IPV4), 0);
 	assert_int_equal(fib_vrf_add(lab.fib, PAINTED, AFI_IPV4), 0);
 	assert_int_equal(fib_vrf_add(lab.fib, PAINTED, AFI_IPV6), 0);
@@ -152,6 +159,8 @@ find_spots(void)
 		spot_add(&reader.adjacencies[i], offsetof(struct adjacency, label), false);
 	for (unsigned i = 1; i < 24; i++)
 		spot_add(&reader.path_lists[i], 2 * sizeof(struct path), false);
+	spot_add(&reader.path_lists[far_list.v], sizeof(uint64_t), false);
+	spot_add(&reader.path_lists_far[far_list.v], sizeof(struct path_list_far), false);
 	spot_add(reader.adjacencies, 12 * sizeof(struct adjacency), false);
 	spot_add(reader.labels->page, sizeof(void *), false);
 	spot_add(&page->word[LABEL_FIRST], (LABELS + 2) * sizeof(uint64_t), false);

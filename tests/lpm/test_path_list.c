@@ -2,6 +2,7 @@
 #include "lpm/path_list.h"
 
 #include "lpm/arena.h"
+#include "lpm/fib_read.h"
 #include "lpm/qsbr.h"
 #include "tests/lpm/rng.h"
 
@@ -213,15 +214,17 @@ senseless_lists_are_refused(void **state)
 		many[i] = (struct path){hop(p, 100 + i, 0), LABEL_NONE};
 	next_hop_unref(p, gone.next_hop);
 	assert_int_equal(path_list_get(p, PATH_LIST_FORWARD, PORT_NONE, NULL, 0, &id), -EINVAL);
-	assert_int_equal(path_list_get(p, PATH_LIST_FORWARD, PORT_NONE, many, 16, &id), -EINVAL);
+	assert_int_equal(
+		path_list_get(p, PATH_LIST_FORWARD, PORT_NONE, many, PATHS_MAX + 1, &id), -EINVAL);
 	assert_int_equal(path_list_get(p, PATH_LIST_FORWARD, PORT_NONE, &gone, 1, &id), -EINVAL);
 	assert_int_equal(path_list_get(p, PATH_LIST_GLEAN, PORT_NONE, NULL, 0, &id), -EINVAL);
 	assert_int_equal(path_list_get(p, PATH_LIST_PUNT, PORT_NONE, many, 1, &id), -EINVAL);
 	assert_int_equal(
 		path_list_get(p, (enum path_list_kind)77, PORT_NONE, NULL, 0, &id), -EINVAL);
 	assert_int_equal(path_lists_in_use(p), 0);
-	assert_int_equal(path_list_get(p, PATH_LIST_FORWARD, PORT_NONE, many, 15, &id), 0);
-	assert_int_equal(path_lists_array(p)[id.v].path[14].next_hop.v, many[14].next_hop.v);
+	assert_int_equal(path_list_get(p, PATH_LIST_FORWARD, PORT_NONE, many, PATHS_MAX, &id), 0);
+	assert_int_equal(
+		path_list_paths(p, id)[PATHS_MAX - 1].next_hop.v, many[PATHS_MAX - 1].next_hop.v);
 }
 
 /* An id and its content stay unchanged until the reader has been quiescent. */
@@ -530,6 +533,233 @@ readers_see_whole_adjacencies(void **state)
 	assert_true(atomic_load(&f.peeked) > 0);
 }
 
+/* ---- choice among equal paths ---- */
+
+#define FLOWS_A_PATH 400u
+
+/* A group of next hops by address, and a reader of its list. */
+struct group {
+	uint32_t addr[PATHS_MAX];
+	unsigned count;
+	struct path_list_id list;
+};
+
+static struct fib_reader
+reader_of(const struct path_lists *p)
+{
+	return (struct fib_reader){.path_lists = path_lists_array(p),
+		.path_lists_far = path_lists_far_array(p),
+		.next_hops = next_hops_array(p),
+		.adjacencies = adjacencies_array(p),
+		.bounds = BOUNDS_ALL};
+}
+
+/* The lists of the fixture hold the next hops; all are up. */
+static void
+group_get(struct path_lists *p, struct group *g, unsigned backups)
+{
+	struct path path[LIST_PATHS_MAX];
+
+	for (unsigned i = 0; i < g->count + backups; i++) {
+		uint32_t addr = i < g->count ? g->addr[i] : 0x0a000001;
+		struct adjacency adj = adjacency((uint16_t)(i & 7), (uint8_t)addr);
+
+		path[i] = (struct path){hop(p, addr, 0), LABEL_NONE};
+		assert_int_equal(next_hop_up(p, path[i].next_hop, &adj), 0);
+	}
+	assert_int_equal(
+		path_list_get_backed(p, path, g->count + backups, backups, 0, &g->list), 0);
+	for (unsigned i = 0; i < g->count + backups; i++)
+		next_hop_unref(p, path[i].next_hop);
+}
+
+/* A next hop that a list holds. */
+static struct next_hop_id
+held(struct path_lists *p, uint32_t addr)
+{
+	struct next_hop_id id = hop(p, addr, 0);
+
+	next_hop_unref(p, id);
+	return id;
+}
+
+static uint32_t
+flow(unsigned i)
+{
+	return (uint32_t)hash_mix((uint64_t)i * 0x9e3779b97f4a7c15u);
+}
+
+/* The address that the flow takes; 0: no next hop is up. */
+static uint32_t
+taken(const struct path_lists *p, struct path_list_id list, unsigned i)
+{
+	const struct fib_reader r = reader_of(p);
+	const struct fib_list l = fib_read_head(&r, list.v);
+	struct next_hop_view v;
+	struct fib_hop to;
+
+	if (!fib_read_path(&r, &l, flow(i), &to))
+		return 0;
+	assert_true(next_hop_peek(p, to.path.next_hop, &v));
+	assert_int_equal(v.state, NEXT_HOP_UP);
+	return addr_v4(&v.addr);
+}
+
+static unsigned
+place_of(const struct group *g, uint32_t addr)
+{
+	unsigned i = 0;
+
+	while (i < g->count && g->addr[i] != addr)
+		i++;
+	assert_true(i < g->count);
+	return i;
+}
+
+/*
+ * The number of a path is binomial: 6 standard deviations, for some 20,000 counters. `all`: flows among
+ * `parts`.
+ */
+static void
+assert_share(unsigned n, unsigned all, unsigned parts)
+{
+	double mean = (double)all / parts, is = n, off = is > mean ? is - mean : mean - is;
+
+	assert_true(off * off <= 36 * mean * (1 - 1.0 / parts) + 1);
+}
+
+/*
+ * Random groups: a lost next hop, whether its word or the list says so, moves its own flows, in equal
+ * parts to all others; its return brings them back; the order of the paths means nothing.
+ */
+static void
+only_flows_of_a_lost_path_move(void **state)
+{
+	struct path_lists *p = ((struct fixture *)*state)->p;
+	static uint32_t first[PATHS_MAX * FLOWS_A_PATH];
+	struct rng rng = rng_seeded(1);
+
+	for (unsigned round = 0; round < 120; round++) {
+		unsigned count = round < PATHS_MAX - 1 ? round + 2
+						       : 2 + rng_below(&rng, PATHS_MAX - 1),
+			 flows = count * FLOWS_A_PATH, lost = rng_below(&rng, count),
+			 backups = round & 1;
+		unsigned had[PATHS_MAX] = {0}, got[PATHS_MAX] = {0};
+		struct group all = {.count = count}, without, turned = {.count = count};
+		uint32_t base = (uint32_t)rng_next(&rng), step = 1 + rng_below(&rng, 300);
+		struct next_hop_id id;
+
+		for (unsigned i = 0; i < count; i++)
+			all.addr[i] = base + i * step;
+		for (unsigned i = 0; i < count; i++)
+			turned.addr[i] = all.addr[count - 1 - i];
+		without = all;
+		without.addr[lost] = without.addr[--without.count];
+		group_get(p, &all, backups);
+		group_get(p, &without, 0);
+		group_get(p, &turned, 0);
+		for (unsigned f = 0; f < flows; f++) {
+			first[f] = taken(p, all.list, f);
+			had[place_of(&all, first[f])]++;
+			assert_int_equal(taken(p, turned.list, f), first[f]);
+		}
+		for (unsigned i = 0; i < count; i++)
+			assert_share(had[i], flows, count);
+		id = held(p, all.addr[lost]);
+		next_hop_down(p, id, NEXT_HOP_DOWN);
+		for (unsigned f = 0; f < flows; f++) {
+			uint32_t then = taken(p, without.list, f);
+
+			assert_int_equal(taken(p, all.list, f), then);
+			if (first[f] == all.addr[lost])
+				got[place_of(&all, then)]++;
+			else
+				assert_int_equal(then, first[f]);
+		}
+		assert_int_equal(got[lost], 0);
+		for (unsigned i = 0; i < count; i++)
+			if (i != lost)
+				assert_share(got[i], had[lost], count - 1);
+		assert_int_equal(
+			next_hop_up(p, id, &(struct adjacency){.ether_len = 14, .mtu = 1500}), 0);
+		for (unsigned f = 0; f < flows; f++)
+			assert_int_equal(taken(p, all.list, f), first[f]);
+		for (unsigned i = 0; i < count; i++)
+			next_hop_down(p, held(p, all.addr[i]), NEXT_HOP_DOWN);
+		assert_int_equal(taken(p, all.list, 0), backups > 0 ? 0x0a000001 : 0);
+		path_list_unref(p, all.list);
+		path_list_unref(p, without.list);
+		path_list_unref(p, turned.list);
+		path_lists_reclaim(p);
+	}
+}
+
+/* A process with other ids, made in another order, chooses alike: after a restart flows stay. */
+static void
+other_ids_choose_alike(void **state)
+{
+	struct fixture *f = *state;
+	struct path_lists *other;
+	struct group here = {.count = 20}, there = {.count = 20};
+
+	assert_int_equal(path_lists_create(f->arena, f->qsbr, &other), 0);
+	for (unsigned i = 0; i < 20; i++) {
+		here.addr[i] = 0xc0000201 + i;
+		there.addr[19 - i] = 0xc0000201 + i;
+	}
+	for (unsigned i = 0; i < 100; i++)
+		(void)hop(other, 0x0b000000 + i, 3);
+	group_get(f->p, &here, 0);
+	group_get(other, &there, 0);
+	for (unsigned i = 0; i < 20 * FLOWS_A_PATH; i++)
+		assert_int_equal(taken(f->p, here.list, i), taken(other, there.list, i));
+	path_lists_destroy(other);
+}
+
+/* One address on two ports, or with two labels: both get their part. */
+static void
+one_address_twice(void **state)
+{
+	struct path_lists *p = ((struct fixture *)*state)->p;
+	struct path path[3] = {
+		{hop(p, 1, 0), LABEL_NONE}, {hop(p, 1, 1), LABEL_NONE}, {hop(p, 1, 0), 20}};
+	const struct fib_reader r = reader_of(p);
+	struct path_list_id id;
+	unsigned n[3] = {0};
+
+	assert_int_equal(path_list_get(p, PATH_LIST_FORWARD, PORT_NONE, path, 3, &id), 0);
+	const struct fib_list l = fib_read_head(&r, id.v);
+
+	for (unsigned i = 0; i < 3 * FLOWS_A_PATH; i++)
+		n[fib_read_choice(&l, flow(i))]++;
+	for (unsigned i = 0; i < 3; i++)
+		assert_share(n[i], 3 * FLOWS_A_PATH, 3);
+}
+
+/* Lists with paths that forward nothing are counted while they are in use. */
+static void
+paths_beyond_the_most_are_counted(void **state)
+{
+	struct path_lists *p = ((struct fixture *)*state)->p;
+	struct path path[PATHS_MAX];
+	struct path_list_id id, same, full;
+
+	for (unsigned i = 0; i < PATHS_MAX; i++)
+		path[i] = (struct path){hop(p, 100 + i, 0), LABEL_NONE};
+	assert_int_equal(path_list_get_backed(p, path, PATHS_MAX, 0, 0, &full), 0);
+	assert_int_equal(path_lists_left_out(p), 0);
+	assert_int_equal(path_list_get_backed(p, path, PATHS_MAX, 0, 3, &id), 0);
+	assert_int_equal(path_list_get_backed(p, path, PATHS_MAX, 0, 3, &same), 0);
+	assert_int_equal(id.v, same.v);
+	assert_int_not_equal(id.v, full.v);
+	assert_int_equal(path_lists_array(p)[id.v].left_out, 3);
+	assert_int_equal(path_lists_left_out(p), 1);
+	path_list_unref(p, id);
+	assert_int_equal(path_lists_left_out(p), 1);
+	path_list_unref(p, same);
+	assert_int_equal(path_lists_left_out(p), 0);
+}
+
 int
 main(void)
 {
@@ -539,6 +769,10 @@ main(void)
 		cmocka_unit_test_setup_teardown(lists_are_interned, setup, teardown),
 		cmocka_unit_test_setup_teardown(senseless_lists_are_refused, setup, teardown),
 		cmocka_unit_test_setup_teardown(ids_wait_for_readers, setup, teardown),
+		cmocka_unit_test_setup_teardown(only_flows_of_a_lost_path_move, setup, teardown),
+		cmocka_unit_test_setup_teardown(other_ids_choose_alike, setup, teardown),
+		cmocka_unit_test_setup_teardown(one_address_twice, setup, teardown),
+		cmocka_unit_test_setup_teardown(paths_beyond_the_most_are_counted, setup, teardown),
 		cmocka_unit_test_setup_teardown(full_pools_say_so, setup, teardown),
 		cmocka_unit_test_setup_teardown(a_list_behind_others_comes_back, setup, teardown),
 		cmocka_unit_test_setup_teardown(counts_against_a_model, setup, teardown),

@@ -262,7 +262,7 @@ next_hop_port(const void *ctx)
 	qsbr_online(t->qsbr, t->id);
 	g = fib_read_begin(t->reader);
 	fib_read_v4_bulk(t->reader, g, VRF_DEFAULT, &ip, &found, 1);
-	to = fib_read_head(fib_read_list(t->reader, found));
+	to = fib_read_head(t->reader, found);
 	up = fib_read_path(t->reader, &to, 0, &hop);
 	qsbr_offline(t->qsbr, t->id);
 	return up ? hop.adjacency.port : 98;
