@@ -664,15 +664,18 @@ print_workers(struct ctl *ctl, const json_t *workers)
 static void
 show_dataplane(struct ctl *ctl, const json_t *result)
 {
-	const json_t *workers = json_object_get(result, "workers"), *w;
+	const json_t *workers = json_object_get(result, "workers"), *w, *address;
 	char reason_text[PORT_TEXT];
-	size_t i;
+	size_t i, k;
 
 	print_ports(ctl, json_object_get(result, "ports"));
 	json_array_foreach(json_object_get(result, "ports"), i, w)
 	{
 		if (json_is_string(json_object_get(w, "reason")) || number_of(w, "speed_mbps") != 0)
 			printf("port %s\n", port_text(w, reason_text));
+		json_array_foreach(json_object_get(w, "duplicate_addresses"), k, address)
+			printf("port %s: another machine has the address %s\n", text_of(w, "name"),
+				text_safe(json_string_value(address)));
 	}
 	putchar('\n');
 	print_host(ctl, json_object_get(result, "ports"));

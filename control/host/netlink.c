@@ -295,6 +295,21 @@ addresses_sweep(struct netlink *n, unsigned ifindex)
 }
 
 static void
+duplicates_sweep(struct netlink *n, unsigned ifindex)
+{
+	struct address **p = &n->duplicates, *a;
+
+	while ((a = *p) != NULL) {
+		if (ifindex != 0 ? a->ifindex != ifindex : a->epoch == n->epoch) {
+			p = &a->next;
+			continue;
+		}
+		*p = a->next;
+		arena_free(n->config.arena, a);
+	}
+}
+
+static void
 link_gone(struct netlink *n, struct link **slot, uint64_t read_ns)
 {
 	struct link *l = *slot;
@@ -306,6 +321,7 @@ link_gone(struct netlink *n, struct link **slot, uint64_t read_ns)
 	own_routes_lost(n, l->ifindex, AFI_NONE);
 	neighbors_sweep(n, l->ifindex);
 	addresses_sweep(n, l->ifindex);
+	duplicates_sweep(n, l->ifindex);
 	interface_tell(n, l, false, false);
 	if (l->kind != LINK_OTHER && l->kind != LINK_BESIDE)
 		return;
@@ -514,9 +530,9 @@ address_parse(struct netlink *n, const struct nlmsghdr *h, struct address *out)
 }
 
 static struct address **
-address_slot(struct netlink *n, const struct address *a)
+address_slot(struct address **list, const struct address *a)
 {
-	struct address **p = &n->addresses;
+	struct address **p = list;
 
 	while (*p != NULL && ((*p)->ifindex != a->ifindex || !addr_equal(&(*p)->local, &a->local) ||
 				     !prefix_equal(&(*p)->subnet, &a->subnet)))
@@ -524,15 +540,35 @@ address_slot(struct netlink *n, const struct address *a)
 	return p;
 }
 
-/* Logs an address of a port that the kernel does not use; a dump after the start repeats known ones. */
+/*
+ * Keeps and logs an address of a port or of the TUN that the kernel does not use. `duplicate` false: the
+ * address is good again, or removed.
+ */
 static void
-duplicate_tell(const struct netlink *n, const struct address *a)
+duplicate_note(struct netlink *n, const struct address *a, bool duplicate)
 {
 	const struct link *l = netlink_link_find(n, a->ifindex);
+	struct address **p = address_slot(&n->duplicates, a), *gone = *p;
 	char text[ADDR_TEXT_MAX];
 
-	if (l == NULL || l->kind == LINK_BESIDE || (n->loaded && n->dump != DUMP_NONE))
+	if (gone != NULL && !duplicate) {
+		*p = gone->next;
+		log_event(LOG_INFO, "duplicate-address-ended interface=%s address=%s",
+			l != NULL ? zone_name(l->zone) : "", addr_format(&a->local, text));
+		arena_free(n->config.arena, gone);
 		return;
+	}
+	if (gone != NULL)
+		gone->epoch = n->epoch;
+	if (gone != NULL || !duplicate || l == NULL || l->kind == LINK_BESIDE)
+		return;
+	*p = arena_alloc(n->config.arena, sizeof(**p));
+	if (*p == NULL) {
+		n->dump_again = true;
+		return;
+	}
+	**p = *a;
+	(*p)->next = NULL;
 	log_event(LOG_ERROR,
 		"duplicate-address interface=%s address=%s text=\"another machine on the link has "
 		"the address: remove it there, or here, and add it again%s\"",
@@ -550,9 +586,8 @@ on_address(struct netlink *n, const struct nlmsghdr *h)
 	usable = address_parse(n, h, &seen);
 	if (seen.ifindex == 0)
 		return;
-	p = address_slot(n, &seen);
-	if (!usable)
-		duplicate_tell(n, &seen);
+	p = address_slot(&n->addresses, &seen);
+	duplicate_note(n, &seen, !usable);
 	if (!usable || h->nlmsg_type == RTM_DELADDR) {
 		if (*p != NULL)
 			address_remove(n, p);
@@ -709,6 +744,7 @@ dump_next(struct netlink *n)
 		break;
 	case DUMP_ADDRESSES:
 		addresses_sweep(n, 0);
+		duplicates_sweep(n, 0);
 		n->loaded = true;
 		if (n->guard != NULL)
 			own_routes_read(n);
@@ -1163,6 +1199,8 @@ mirror_free(struct netlink *n)
 		next = a->next;
 		arena_free(n->config.arena, a);
 	}
+	while (n->duplicates != NULL)
+		duplicates_sweep(n, n->duplicates->ifindex);
 	if (n->routes != NULL)
 		route_mirror_destroy(n, n->routes);
 }
@@ -1306,6 +1344,20 @@ netlink_source(const struct netlink *n, struct vrf_id vrf, uint16_t port, enum a
 		}
 	}
 	return best > 0;
+}
+
+unsigned
+netlink_duplicates(const struct netlink *n, struct netlink_duplicate *out, unsigned max)
+{
+	unsigned count = 0;
+
+	for (const struct address *a = n->duplicates; a != NULL; a = a->next) {
+		const struct link *l = netlink_link_find(n, a->ifindex);
+
+		if (l != NULL && l->port != PORT_NONE && count < max)
+			out[count++] = (struct netlink_duplicate){l->port, a->local};
+	}
+	return count;
 }
 
 unsigned

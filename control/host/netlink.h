@@ -232,6 +232,15 @@ struct netlink_neighbor {
 unsigned netlink_neighbors(struct netlink *n, struct netlink_neighbor *out, unsigned max)
 	RUNS_ON(role_host);
 
+/* An address of a port that another machine on the link has, too (RFC 4862 5.4.5). */
+struct netlink_duplicate {
+	uint16_t port;
+	struct ip_addr addr;
+};
+/* Writes up to `max` duplicate addresses; returns their number. */
+unsigned netlink_duplicates(const struct netlink *n, struct netlink_duplicate *out, unsigned max)
+	RUNS_ON(role_host);
+
 /*
  * A failure to set a rule or sysctl, such as with a read-only /proc/sys. The router works; the log
  * and this list inform the operator.

@@ -135,6 +135,7 @@ struct netlink {
 	uint32_t epoch;
 	struct link *links;
 	struct address *addresses;
+	struct address *duplicates; /* of ports: the kernel does not use these addresses */
 	struct neighbor *neighbors[NEIGHBOR_BUCKETS];
 	unsigned neighbor_count;
 	struct route_mirror *routes; /* NULL: config.route is NULL */

@@ -51,6 +51,7 @@ enum {
 	ALARM_MAX_PREFIXES_OUT,
 	ALARM_REFUSED,
 	ALARM_PORT,
+	ALARM_DUPLICATE,
 	ALARM_LATE,
 	ALARM_KINDS
 };
@@ -185,6 +186,12 @@ static const struct alarm_kind {
 		"A port is down, missing or has failed, so sessions over the port are down. One "
 		"alarm for each port; the text has the reason. Check cable, optics and the far "
 		"end of a port that is down; `dataplane.stats` has state and link of each port."},
+	[ALARM_DUPLICATE] = {"duplicate-address", NULL,
+		"Another machine on the link has an IPv6 address of the port, too (RFC 4862 "
+		"5.4.5), "
+		"so the kernel does not use the address. One alarm for each address. Remove the "
+		"address there, or here, and add it again. Without its link-local address a port "
+		"resolves no IPv6 neighbour."},
 	[ALARM_LATE] = {WATCHDOG_KIND, NULL,
 		"A turn of a thread lasts 1 s or longer, so sessions may be delayed. The text "
 		"names thread "
@@ -668,6 +675,32 @@ ports_look(struct alarms_of *a)
 	}
 }
 
+static void
+duplicates_look(struct alarms_of *a) RUNS_ON(role_main)
+{
+	struct rpc_duplicates d;
+	char key[128], text[300], addr[ADDR_TEXT_MAX];
+
+	if (a->env->layers->fib == NULL)
+		return;
+	rpc_duplicates(a->env, &d);
+	for (unsigned i = 0; i < d.count; i++) {
+		const char *port = port_name(d.at[i].port);
+
+		addr_format(&d.at[i].addr, addr);
+		snprintf(key, sizeof(key), "duplicate-address %s %s", port, addr);
+		snprintf(text, sizeof(text),
+			"another machine on the link of port %s has the address %s%s", port, addr,
+			addr_is_link_local(&d.at[i].addr)
+				? "; no IPv6 neighbour is resolved without it"
+				: "");
+		if (alarm_of(a, ALARM_DUPLICATE, key, text,
+			    json_pack("{s:s, s:s}", "port", port, "address", addr)))
+			log_event(LOG_WARNING, "alarm kind=duplicate-address port=%s text=\"%s\"",
+				port, text);
+	}
+}
+
 #define NEIGHBORS_NS UINT64_C(10000000000)
 
 /* Requests for neighbours were held back, or refused by the kernel, in the last seconds. */
@@ -767,6 +800,7 @@ rpc_alarms(struct rpc_env *env)
 	alarm_set(env, list, ALARM_NETNS, apply_netns_alarm(env->apply, text) ? text : NULL);
 	rpki_look(env, list);
 	ports_look(&of);
+	duplicates_look(&of);
 	neighbors_look(env, list);
 	bmp_look(env, list);
 	mrt_look(env, list);

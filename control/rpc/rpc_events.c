@@ -66,7 +66,8 @@ static const struct rpc_field alarm_fields[] = {
 	{"peer?", "string", "The peer, where the alarm is about one."},
 	{"vrf?", "string", "Its VRF."},
 	{"family?", "family", "Its address family."},
-	{"port?", "string", "Of kind `port`: the port."},
+	{"port?", "string", "Of kinds `port` and `duplicate-address`: the port."},
+	{"address?", "address", "Of kind `duplicate-address`: the address."},
 	{"state?", "down|missing|failed", "Its state."},
 	{"reason?", "string|null", "Why."},
 	{"event?", "begin|end", "Of kind `thread-late`: the turn is late, or ended."},
@@ -337,13 +338,13 @@ fib_look(struct rpc *r) RUNS_ON(role_main)
 			(json_int_t)s.commits));
 }
 
-#define ALARM_KEY_MAX 256
+#define ALARM_KEY_MAX 384
 
-/* Alarms with equal keys are the same alarm: the kind, and the peer or the port. */
+/* Alarms with equal keys are the same alarm: the kind, and the peer, or the port with its address. */
 static void
 alarm_key(const json_t *alarm, char key[ALARM_KEY_MAX])
 {
-	static const char *const parts[] = {"kind", "vrf", "peer", "family", "port"};
+	static const char *const parts[] = {"kind", "vrf", "peer", "family", "port", "address"};
 	size_t len = 0;
 
 	for (unsigned i = 0; i < sizeof(parts) / sizeof(parts[0]); i++) {

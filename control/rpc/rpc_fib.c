@@ -452,11 +452,43 @@ driver_json(uint16_t p)
 	return out;
 }
 
+struct duplicates_read {
+	const struct rpc_env *env;
+	struct rpc_duplicates *out;
+};
+
+static void
+duplicates_append(struct rpc_duplicates *d, const struct netlink *mirror) RUNS_ON(role_host)
+{
+	d->count += netlink_duplicates(mirror, d->at + d->count, RPC_DUPLICATES_MAX - d->count);
+}
+
+static void
+duplicates_read(void *arg) RUNS_ON(role_host)
+{
+	struct duplicates_read *r = arg;
+	const struct layers *l = r->env->layers;
+
+	duplicates_append(r->out, l->netlink);
+	for (unsigned i = 0; i < FIB_VRF_MAX; i++)
+		if (l->vrf_netlink[i] != NULL)
+			duplicates_append(r->out, l->vrf_netlink[i]);
+}
+
+void
+rpc_duplicates(struct rpc_env *env, struct rpc_duplicates *out)
+{
+	struct duplicates_read r = {env, out};
+
+	out->count = 0;
+	layers_call_host(env->layers, duplicates_read, &r);
+}
+
 static json_t *
-port_json(uint16_t p)
+port_json(uint16_t p, const struct rpc_duplicates *d)
 {
 	struct port_counters c = {0};
-	json_t *o = rpc_port(p), *counters;
+	json_t *o = rpc_port(p), *counters, *addresses = json_array();
 
 	forwarder_counters(p, &c);
 	counters = json_pack(
@@ -471,6 +503,10 @@ port_json(uint16_t p)
 		"host", host_json(p));
 	json_object_update(o, counters);
 	json_decref(counters);
+	for (unsigned i = 0; i < d->count; i++)
+		if (d->at[i].port == p)
+			json_array_append_new(addresses, rpc_addr(&d->at[i].addr));
+	json_object_set_new(o, "duplicate_addresses", addresses);
 	return o;
 }
 
@@ -522,18 +558,20 @@ neighbor_room_json(const struct netlink_room *room)
 }
 
 static json_t *
-dataplane_stats(struct rpc_env *env, json_t *params, struct rpc_call *call)
+dataplane_stats(struct rpc_env *env, json_t *params, struct rpc_call *call) RUNS_ON(role_main)
 {
+	struct rpc_duplicates duplicates;
 	json_t *ports, *workers;
 
 	(void)params;
 	if (!need_dataplane(env, call))
 		return NULL;
+	rpc_duplicates(env, &duplicates);
 	ports = json_array();
 	workers = json_array();
 	for (uint16_t p = 0; p < port_count(); p++)
 		if (port_exists(p))
-			json_array_append_new(ports, port_json(p));
+			json_array_append_new(ports, port_json(p, &duplicates));
 	for (unsigned w = 0; w < workers_count(); w++)
 		json_array_append_new(workers, worker_json(w));
 	return json_pack("{s:o, s:o, s:o}", "ports", ports, "workers", workers, "neighbors",
@@ -792,6 +830,9 @@ static const struct rpc_field port_fields[] = {
 	{"duplex", "half|full|null", "Duplex mode."},
 	{"autoneg", "on|off|null", "Autonegotiation of the speed."},
 	{"fec", "off|auto|base-r|rs|llrs|null", "Forward error correction in use."},
+	{"duplicate_addresses", "address[]",
+		"IPv6 addresses of the port that another machine on the link has, too: the kernel "
+		"does not use them."},
 	{"rx_packets", "integer", "Packets received."},
 	{"tx_packets", "integer", "Packets sent."},
 	{"rx_bytes", "integer", "Octets received."},

@@ -11,6 +11,7 @@
 #include "control/apply/peers.h"
 #include "control/apply/selector.h"
 #include "control/base/layers.h"
+#include "control/host/netlink.h"
 #include "control/rpc/rpc.h"
 #include "lpm/hist.h"
 #include "lpm/prefix.h"
@@ -191,6 +192,13 @@ json_t *rpc_hash_probes(const struct rpc_env *env) RUNS_ON(role_main);
 json_t *rpc_addr(const struct ip_addr *a);
 /* The name, the state and the link of a port; only with a data plane. */
 json_t *rpc_port(uint16_t port);
+/* rpc_fib.c: addresses of ports that other machines have, too. With a data plane. */
+#define RPC_DUPLICATES_MAX 64
+struct rpc_duplicates {
+	unsigned count;
+	struct netlink_duplicate at[RPC_DUPLICATES_MAX];
+};
+void rpc_duplicates(struct rpc_env *env, struct rpc_duplicates *out) RUNS_ON(role_main);
 /*
  * Adds `port` to an object about `addr` or `text` (with a zone), if a port of the running document, open or
  * not, has the zone or a subnet that holds the address.

@@ -11,7 +11,7 @@ import os
 import sys
 sys.path.insert(0, os.path.join(os.path.dirname(os.path.dirname(os.path.abspath(__file__))), "lab"))
 import labtest
-from labtest import KEELD, Lab, commit, need, out_folder, peer, wait_established
+from labtest import KEELCTL, KEELD, Lab, commit, need, out_folder, peer, wait_established
 from lab import cpus_of_lab
 
 NAME = "host_way_out"
@@ -243,11 +243,31 @@ def own_mtu(c, lab, rpc):
                "mtu=1000" in lab.sh("rt", "ping -n -c 1 -W 1 -M do -s 1200 -I %s 10.20.1.2 2>&1" % LO4, check=False), True)
 
 
-def duplicate(c, lab, keeld):
-    """An IPv6 address of the neighbour on a port is named in the log."""
-    lab.sh("rt", "sysctl -qw net.ipv6.conf.all.accept_dad=1 net.ipv6.conf.pa.accept_dad=1; ip address add 2001:db8:1::2/64 dev pa")
-    c.comes_to("the log names an address that another machine has", lambda: "duplicate-address interface=pa address=2001:db8:1::2 " in keeld.logged(), True)
-    lab.sh("rt", "ip address del 2001:db8:1::2/64 dev pa; sysctl -qw net.ipv6.conf.all.accept_dad=0 net.ipv6.conf.pa.accept_dad=0")
+def duplicate(c, lab, keeld, rpc):
+    """An IPv6 address of the neighbour on a port is named by log, alarm and view, until it is removed, or good."""
+    def alarms():
+        return [(a["kind"], a["port"], a["address"]) for a in rpc.call("system.info")["alarms"] if a["kind"] == "duplicate-address"]
+
+    def seen():
+        return {p["name"]: p["duplicate_addresses"] for p in rpc.call("dataplane.stats")["ports"]}
+
+    taken = "2001:db8:1::77"
+    lab.sh("a", "ip address add %s/64 dev keel" % taken)
+    lab.sh("rt", "sysctl -qw net.ipv6.conf.all.accept_dad=1 net.ipv6.conf.pa.accept_dad=1; ip address add %s/64 dev pa" % taken)
+    c.comes_to("the log names an address that another machine has", lambda: "duplicate-address interface=pa address=%s " % taken in keeld.logged(), True)
+    c.comes_to("an alarm names port and address", alarms, [("duplicate-address", "pa", taken)])
+    c.equal("dataplane.stats has it", seen(), {"pa": [taken], "pb": []})
+    out = lab.sh("rt", "%s --socket %s show dataplane" % (KEELCTL, lab.path("keeld.sock")))
+    c.true("show dataplane says so", "port pa: another machine has the address %s" % taken in out, out)
+    lab.sh("rt", "ip address del %s/64 dev pa" % taken)
+    c.comes_to("the alarm ends with the address", alarms, [])
+    lab.sh("rt", "ip address add %s/64 dev pa" % taken)
+    c.comes_to("it is there again with the address", alarms, [("duplicate-address", "pa", taken)])
+    lab.sh("a", "ip address del %s/64 dev keel" % taken)
+    lab.sh("rt", "ip address del %s/64 dev pa; ip address add %s/64 dev pa" % (taken, taken))
+    c.comes_to("the alarm ends when the other machine has given up the address", alarms, [])
+    c.equal("dataplane.stats has none", seen(), {"pa": [], "pb": []})
+    lab.sh("rt", "ip address del %s/64 dev pa; sysctl -qw net.ipv6.conf.all.accept_dad=0 net.ipv6.conf.pa.accept_dad=0" % taken)
 
 
 def port_changes(c, lab, rpc):
@@ -393,7 +413,7 @@ protocol static far6 { ipv6; route 2001:db8:ff::7/128 via 2001:db8:b::2; }
         checks.equal("the host is as before, also after a kill", host_state(lab), before)
         keeld, rpc = lab.keeld("rt", keel(worker, others), KEELD)
         wait_established(rpc, "10.1.0.2", "10.2.0.2", "2001:db8:1::2", "2001:db8:2::2")
-        duplicate(checks, lab, keeld)
+        duplicate(checks, lab, keeld, rpc)
         port_changes(checks, lab, rpc)
 
 
