@@ -10,6 +10,7 @@
 #include <string.h>
 #include <sys/ioctl.h>
 #include <sys/socket.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 #define EAL_MB_MIN 64
@@ -121,6 +122,7 @@ port_host_check(const char *name, const char *device, struct dataplane_error *er
 	enum port_kernel kernel = port_kernel_of(device);
 	bool there = if_nametoindex(name) != 0;
 	char iface[IFNAMSIZ];
+	struct stat st;
 
 	if (kernel == PORT_KERNEL_OWN || (kernel == PORT_KERNEL_ANY && there))
 		return 0;
@@ -134,7 +136,8 @@ port_host_check(const char *name, const char *device, struct dataplane_error *er
 			"an interface %s exists, and keeld has to create the port's interface: "
 			"rename the interface or the port",
 			name);
-	if (access("/dev/net/tun", F_OK) != 0)
+	/* not access(): to keel.service, which may use no device, that call denies devices that exist */
+	if (stat("/dev/net/tun", &st) != 0)
 		return dataplane_fail(err, -errno,
 			"no /dev/net/tun, which the port's interface needs: load the module tun");
 	return 0;
