@@ -7,6 +7,7 @@ null of a static label-switched path lies above the label; a removed instance fo
     c1, d1 --- pe1 (keeld) ===== pe2 (keeld) --- c2, d2        red: c1, c2; blue: d1, d2
 """
 import json
+import re
 import socket
 import struct
 
@@ -145,6 +146,43 @@ class Test:
         c.comes_to("without the path", lambda: self.labels(1, "red", "10.2.0.2"), [[self.label(2, "red")]])
         c.comes_to("... the host answers", lambda: self.answers("c1", "10.2.0.2"), 2)
 
+    def too_big(self, what, mtu):
+        """RFC 3032 3.4, 3.5: the error about a packet that is too big with its labels has the MTU without them, and a packet of exactly this size passes.
+        (The kernel of the machine need not have MPLS, so the far end is the judge, and not Linux as an edge.)"""
+        for host, address, head, text in (("c1", "10.2.0.2", 28, "IPv4"), ("c1", "2001:db8:2::2", 48, "IPv6")):
+            self.lab.sh(host, "ip route flush cache; ip -6 route flush cache")
+            out = self.lab.sh(host, "ping -n -c 1 -W 2 -M do -s %d %s 2>&1 || true" % (1500 - head, address))
+            seen = re.search(r"mtu ?= ?(\d+)", out)
+            self.c.equal("%s, %s: the error about 1,500 octets has the MTU" % (what, text), seen and int(seen.group(1)), mtu)
+            out = self.lab.sh(host, "ping -n -i 0.05 -c 2 -W 2 -M do -s %d %s 2>&1 || true" % (mtu - head, address))
+            self.c.true("... and packets of this size pass both ways", " 0% packet loss" in out, out)
+            self.lab.sh(host, "ip route flush cache; ip -6 route flush cache")
+            out = self.lab.sh(host, "ping -n -c 1 -W 2 -M do -s %d %s 2>&1 || true" % (mtu + 1 - head, address))
+            self.c.true("... and none with an octet more", re.search(r"mtu ?= ?%d" % mtu, out), out)
+
+    def commit(self, pe, **merge):
+        self.rpc[pe].call("config.edit", merge=merge)
+        self.rpc[pe].call("config.commit")
+
+    def sizes(self):
+        """The label of the instance; below an explicit null; in UDP over IPv4."""
+        def udp():
+            return [p.get("udp", {}).get("destination") for p in self.rpc[1].call("fib.lookup", vrf="red", address="10.2.0.2")["paths"]]
+
+        self.too_big("a label", 1496)
+        self.commit(1, static_lsps=[{"name": "t", "destination": CORE[2] + "/32", "next_hop": CORE[2], "out_labels": [0]}])
+        self.c.comes_to("explicit null above the label", lambda: self.labels(1, "red", "10.2.0.2"), [[0, self.label(2, "red")]])
+        self.too_big("two labels", 1492)
+        self.commit(1, static_lsps=None)
+        for pe in (1, 2):
+            self.commit(pe, udp_tunnels=[{"name": "u", "destination": CORE[3 - pe], "source": CORE[pe]}])
+        self.c.comes_to("the label travels in UDP", udp, [CORE[2]])
+        self.c.comes_to("... the host answers", lambda: self.answers("c1", "10.2.0.2"), 2)
+        self.too_big("a label in UDP", 1500 - 28 - 4)
+        for pe in (1, 2):
+            self.commit(pe, udp_tunnels=None)
+        self.c.comes_to("no tunnel any more", udp, [None])
+
     def counted(self):
         for pe in (1, 2):
             for w in self.rpc[pe].call("dataplane.stats")["workers"]:
@@ -160,6 +198,7 @@ def test(checks):
         t.edges()
         t.bad()
         t.lsp()
+        t.sizes()
         t.counted()
         for rpc in t.rpc.values():
             rpc.close()
