@@ -175,7 +175,8 @@ struct mpls {
 
 /*
  * Checks the frame and passes explicit nulls above other labels (RFC 4182): in the uniform model the
- * next label gets the lower TTL. Returns DROP_NOT, or a reason to drop.
+ * next label gets the lower TTL, and the traffic class of the null (RFC 3270 2.6.2). Returns DROP_NOT, or
+ * a reason to drop.
  */
 static inline enum drop_reason
 check(const struct mpls *x, struct labelled *p)
@@ -203,8 +204,15 @@ check(const struct mpls *x, struct labelled *p)
 			return DROP_mpls_ttl;
 		if (left < MPLS_ENTRY)
 			return DROP_mpls_short;
-		if (!x->out->pipe && below[3] > entry_ttl(p->entry))
-			below[3] = entry_ttl(p->entry);
+		if (!x->out->pipe) {
+			uint32_t next = entry_read(below);
+			uint8_t ttl = entry_ttl(next);
+
+			if (ttl > entry_ttl(p->entry))
+				ttl = entry_ttl(p->entry);
+			entry_write(below, (next & ~(TRAFFIC_CLASS | 0xffu)) |
+						   (p->entry & TRAFFIC_CLASS) | ttl);
+		}
 		p->at = below;
 		p->entry = entry_read(below);
 	}

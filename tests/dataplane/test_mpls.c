@@ -37,7 +37,7 @@
 #define EDGE IP(198, 18, 0, 2)
 #define STRANGER IP(198, 18, 0, 3)
 #define TUNNEL_PORT 6635
-#define KINDS 51
+#define KINDS 52
 static const uint32_t tunnel[2] = {300001, 300002};
 
 static char directory[] = "/tmp/keel-test-mpls-XXXXXX";
@@ -603,6 +603,13 @@ make_packet(struct lab_frame *f, bool labelled)
 			put_label(f, lab_below(&seed, 2) * 2, false, class, outer);
 		ttl_set(&ip, (uint8_t)((LAB_PIPE ? inner : least(least(inner, outer), 200)) - 1));
 		(void)expect(&ip, vrf);
+		return;
+	case 51: /* an explicit null above a label that is swapped, of different classes */
+		put_label(f, LABEL_SWAPPED, true, class ^ 5, 200);
+		put_label(f, lab_below(&seed, 2) * 2, false, class, outer);
+		put_label(&ip, OUT_LABEL, true, LAB_PIPE ? class ^ 5 : class,
+			(uint8_t)((LAB_PIPE ? 200 : least(outer, 200)) - 1));
+		(void)expect(&ip, HOP_SWAP);
 		return;
 	case 24: /* too many of them */
 		put_label(f, LABEL_OF(vrf), true, class, outer);
