@@ -40,12 +40,10 @@ int wiring_ports(void *ctx, const struct config *next, bool restores, struct fau
 /* Gives the ports of a VRF the configured addresses, and sets their links up. */
 void wiring_set_addresses(struct keeld *k, struct vrf_id vrf, struct netlink *mirror)
 	RUNS_ON(role_main);
-/*
- * The same for the ports of a configuration, without the log of faults. `stays`, by number: the link is not
- * set up; NULL: none.
- */
-void wiring_ports_addresses(const struct config *c, struct vrf_id vrf, struct netlink *mirror,
-	const bool *stays) RUNS_ON(role_main);
+/* The same for one port, without the log of faults. `up`: the link is set up. */
+struct config_port;
+void wiring_port_addresses(const struct config_port *p, struct netlink *mirror, bool up)
+	RUNS_ON(role_main);
 /* Opens ports again whose interface was deleted and made again. After wiring_start(). */
 void wiring_ports_watch(struct keeld *k) RUNS_ON(role_main);
 /* After wiring_stop(), or when wiring_create() failed. */

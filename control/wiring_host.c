@@ -530,30 +530,27 @@ set_address(struct netlink *mirror, const struct config_port *p, unsigned ifinde
 }
 
 void
-wiring_ports_addresses(
-	const struct config *c, struct vrf_id vrf, struct netlink *mirror, const bool *stays)
+wiring_port_addresses(const struct config_port *p, struct netlink *mirror, bool up)
 {
-	for (uint16_t i = 0; i < c->port_count; i++) {
-		const struct config_port *p = &c->ports[i];
-		uint16_t port = port_named(p->name);
-		unsigned ifindex = port_ifindex(port);
+	unsigned ifindex = port_ifindex(port_named(p->name));
 
-		if (ifindex == 0 || p->vrf.v != vrf.v)
-			continue;
-		for (unsigned n = 0; n < p->address_count; n++)
-			set_address(mirror, p, ifindex, &p->addresses[n]);
-		/* an operator may have set the link of an open port down */
-		if (stays == NULL || !stays[port])
-			(void)netlink_link_up(mirror, ifindex);
-	}
+	if (ifindex == 0)
+		return;
+	for (unsigned n = 0; n < p->address_count; n++)
+		set_address(mirror, p, ifindex, &p->addresses[n]);
+	if (up)
+		(void)netlink_link_up(mirror, ifindex);
 }
 
 void
 wiring_set_addresses(struct keeld *k, struct vrf_id vrf, struct netlink *mirror)
 {
+	const struct config *c = apply_running(k->apply);
 	struct netlink_fault faults[FAULTS_SHOWN];
 
-	wiring_ports_addresses(apply_running(k->apply), vrf, mirror, NULL);
+	for (unsigned i = 0; i < c->port_count; i++)
+		if (c->ports[i].vrf.v == vrf.v)
+			wiring_port_addresses(&c->ports[i], mirror, true);
 	for (unsigned n = netlink_faults(mirror, faults, FAULTS_SHOWN), i = 0;
 		i < n && i < FAULTS_SHOWN; i++)
 		log_event(LOG_WARNING, "host-not-set setting=\"%s\" error=\"%s\"", faults[i].what,

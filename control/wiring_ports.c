@@ -149,6 +149,27 @@ addresses_remove(struct keeld *k, const struct config_port *was, const struct co
 				mirror, ifindex, &was->addresses[i].addr, was->addresses[i].len);
 }
 
+/*
+ * Adds the addresses of ports that opened or have other addresses. An operator may have set the link of a port
+ * down, or have removed an address: of ports that stay as they are nothing is repeated.
+ */
+static void
+addresses_add(struct ports_change *c, const struct config *old) RUNS_ON(role_main)
+{
+	for (unsigned i = 0; i < c->config->port_count; i++) {
+		const struct config_port *p = &c->config->ports[i],
+					 *was = config_port_named(old, p->name);
+		struct netlink *mirror = wiring_mirror(c->k, p->vrf);
+		uint16_t port = port_named(p->name);
+		bool stays = port != PORTS_MAX && c->stays[port], same = stays && was != NULL;
+
+		for (unsigned n = 0; n < p->address_count && same; n++)
+			same = has_address(was, &p->addresses[n]);
+		if (mirror != NULL && !same)
+			wiring_port_addresses(p, mirror, !stays);
+	}
+}
+
 /* ---- the change ---- */
 
 static void
@@ -418,9 +439,7 @@ wiring_ports(void *ctx, const struct config *next, bool restores, struct faults 
 	}
 	for (unsigned i = 0; i < old->port_count; i++)
 		addresses_remove(k, &old->ports[i], c.config);
-	for (struct vrf_id v = {0}; v.v < VRF_IDS_MAX; v.v++)
-		if (wiring_mirror(k, v) != NULL)
-			wiring_ports_addresses(c.config, v, wiring_mirror(k, v), c.stays);
+	addresses_add(&c, old);
 	return e;
 }
 
