@@ -372,6 +372,7 @@ forwarder_ended(struct watch *w, uint32_t events) RUNS_ON(role_main)
 		(struct forwarding *)(void *)((char *)w - offsetof(struct forwarding, ended));
 
 	(void)events;
+	(void)watch_set(f->k->layers.main_thread, w, 0);
 	log_event(LOG_ERROR, "forwarder-ended pid=%u", forwarder_state(f->k->forwarder)->pid);
 	give_up(f->k);
 }
