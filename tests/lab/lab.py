@@ -17,7 +17,8 @@ import tempfile
 import threading
 import time
 
-PREFIX = "keel-lab"
+# Not keel-: a starting keeld enters each namespace keel-*, in search of its own, and remove_namespace() of another lab would find and kill it there.
+PREFIX = "lab-keel"
 EAL_FOLDERS = "/run/dpdk"
 
 
