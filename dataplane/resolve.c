@@ -26,6 +26,7 @@ resolve_init(struct resolve *r, uint64_t hz, uint64_t now)
 	r->forget = hz * FORGET_S;
 	bucket_init(&r->bucket, hz, GLEANS_PER_S, now);
 	r->first = r->last = NONE;
+	r->most = RESOLVE_PACKETS;
 	for (unsigned i = 0; i < RESOLVE_PACKETS; i++)
 		r->packet[i].next = i + 1 < RESOLVE_PACKETS ? (uint16_t)(i + 1) : NONE;
 	for (unsigned i = 0; i < RESOLVE_PLACES; i++)
@@ -191,7 +192,7 @@ resolve_add(struct resolve *r, const struct burst *b, const struct waiting *x, u
 		return RESOLVE_FAILED;
 	if (n->count == RESOLVE_EACH)
 		drop(r, n->first, b->stats);
-	else if (r->count == RESOLVE_PACKETS)
+	while (r->count >= r->most)
 		drop(r, r->first, b->stats);
 	append(r, n,
 		&(struct resolve_packet){.pkt = x->pkt,

@@ -31,6 +31,7 @@ struct ring;
  * all packets; the kernel repeats a lost request after a second.
  */
 #define RESOLVE_PACKETS 512
+#define RESOLVE_SHARE 8 /* all workers together keep at most this part of the packet buffers */
 #define RESOLVE_EACH 64 /* of a neighbour; Linux keeps about 90 packets of full size */
 #define GLEAN_RING 1024
 #define GLEAN_PLACES (2 * GLEAN_RING)
@@ -60,6 +61,7 @@ struct resolve_packet {
 
 struct resolve {
 	unsigned count; /* waiting packets */
+	unsigned most; /* at most RESOLVE_PACKETS */
 	unsigned forced; /* number of the first packets, to be looked up again in any case */
 	uint16_t first, last, free;
 	uint64_t generation; /* number of the generation at the last look at all packets */

@@ -886,6 +886,7 @@ worker_ports_take(struct worker *w)
 	w->driver_may_sleep = next->driver_may_sleep;
 	w->punts = next->punts;
 	w->copies = next->copies;
+	w->resolve.most = next->waiting_most;
 	for (unsigned i = 0; i < next->source_count; i++)
 		w->source[i] = next->source[i];
 	for (unsigned i = 0; i < PORTS_MAX; i++) {

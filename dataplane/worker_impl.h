@@ -49,6 +49,7 @@ struct worker_ports {
 	unsigned source_count, port_count;
 	bool driver_may_sleep, punts;
 	struct rte_mempool *copies;
+	unsigned waiting_most; /* resolve.most */
 	struct source source[SOURCES_MAX];
 	struct tx_place {
 		uint16_t ethdev, queue;

@@ -15,6 +15,7 @@
 #include <rte_ip.h>
 #include <rte_launch.h>
 #include <rte_lcore.h>
+#include <rte_mempool.h>
 #include <stdio.h>
 #include <string.h>
 #include <sys/random.h>
@@ -117,15 +118,27 @@ begin_port(struct worker *w, uint16_t port)
 	}
 }
 
+/* Packets that a worker may keep for neighbours, at least one. */
+static unsigned
+waiting_most(unsigned workers)
+{
+	const struct rte_mempool *pool = port_copy_pool();
+	unsigned share = pool != NULL ? pool->size / RESOLVE_SHARE / workers : RESOLVE_PACKETS;
+
+	return share == 0 ? 1 : share < RESOLVE_PACKETS ? share : RESOLVE_PACKETS;
+}
+
 /* All of next_ports but the receive queues. */
 static void
-prepare_ports(struct worker *w, unsigned index)
+prepare_ports(struct worker *w, unsigned index, unsigned workers)
 {
 	struct worker_ports *next = &w->next_ports;
 	bool punts = next->punts;
 
-	*next = (struct worker_ports){
-		.port_count = port_count(), .punts = punts, .copies = port_copy_pool()};
+	*next = (struct worker_ports){.port_count = port_count(),
+		.punts = punts,
+		.copies = port_copy_pool(),
+		.waiting_most = waiting_most(workers)};
 	for (uint16_t port = 0; port < PORTS_MAX; port++) {
 		struct tx_place *t = &next->tx[port];
 
@@ -152,7 +165,7 @@ static int
 prepare_all(struct workers *all, struct dataplane_error *err)
 {
 	for (unsigned i = 0; i < all->count; i++)
-		prepare_ports(all->worker[i], i);
+		prepare_ports(all->worker[i], i, all->count);
 	return assign_queues(all, err);
 }
 

@@ -399,6 +399,7 @@ test_room_of_a_neighbour(void **state)
 	wait_waiting(RESOLVE_EACH + 1);
 	hop_up(hop, &plain);
 	wait_waiting(1);
+	assert_true(lab_wait(as_many_seen, &(unsigned){RESOLVE_EACH}, 60));
 	for (unsigned i = 0; i < RESOLVE_EACH; i++)
 		assert_int_equal(number_of(&seen[i]), 102 + i);
 	assert_int_equal(seen_now(), RESOLVE_EACH);
@@ -537,6 +538,7 @@ test_port_removed(void **state)
 	assert_int_equal(workers_take_ports(&err), 0);
 	hop_up(hop, &plain);
 	wait_waiting(1);
+	assert_true(lab_wait(as_many_seen, &(unsigned){20}, 60));
 	for (unsigned i = 0; i < 20; i++)
 		assert_int_equal(number_of(&seen[i]), 1 + i);
 	end(); /* with a packet that waits */
