@@ -1147,10 +1147,43 @@ test_random_circles(void **state)
 	}
 }
 
+/* A route with 70 next hops, and a BGP route over it: 64 forward, and the lists say that 6 do not. */
+static void
+test_more_than_the_most(void **state)
+{
+	struct prefix p = text_prefix("10.99.0.0/16");
+	struct fib_feed_hop hops[PATHS_MAX + 6];
+
+	(void)state;
+	for (unsigned i = 0; i < PATHS_MAX + 6; i++)
+		hops[i] = (struct fib_feed_hop){addr_from_v4(0xc0000201 + i), 0};
+	assert_int_equal(fib_feed_route(r.feed, VRF_DEFAULT, &p, SOURCE_KERNEL, hops, PATHS_MAX + 6,
+				 5, true),
+		0);
+	feed_rig_settle(&r);
+	feed_rig_announce_text(&r, 1, "10.5.0.0/16", "10.99.0.1", 100);
+	feed_rig_settle(&r);
+	assert_paths("10.99.0.1", PATHS_MAX, 0);
+	assert_int_equal(list_of("10.99.0.1")->left_out, 6);
+	assert_paths(FAR_OFF, PATHS_MAX, 0);
+	assert_int_equal(list_of(FAR_OFF)->left_out, 6);
+	assert_int_equal(path_lists_left_out(fib_path_lists(r.fib)), 1); /* one list for both */
+	assert_int_equal(feed_rig_audit(&r), 0);
+	assert_int_equal(
+		fib_feed_route(r.feed, VRF_DEFAULT, &p, SOURCE_KERNEL, hops, PATHS_MAX, 5, true),
+		0);
+	feed_rig_settle(&r);
+	assert_paths(FAR_OFF, PATHS_MAX, 0);
+	assert_int_equal(list_of(FAR_OFF)->left_out, 0);
+	assert_int_equal(path_lists_left_out(fib_path_lists(r.fib)), 0);
+	assert_int_equal(feed_rig_audit(&r), 0);
+}
+
 int
 main(void)
 {
 	const struct CMUnitTest tests[] = {
+		cmocka_unit_test_setup_teardown(test_more_than_the_most, begin, end),
 		cmocka_unit_test_setup_teardown(test_lost_link, begin, end),
 		cmocka_unit_test_setup_teardown(test_short_flap, begin, end),
 		cmocka_unit_test_setup_teardown(test_link_back_without_neighbor, begin, end),
