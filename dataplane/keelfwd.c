@@ -100,7 +100,7 @@ struct keelfwd {
 	unsigned strangers; /* connections of other users, refused */
 	struct permitted permitted; /* by the command line */
 	char state_dir[160]; /* XDP programs of a killed keelfwd; the drawn key */
-	uint32_t ecmp_key; /* drawn, for a keeld without `ecmp_key` */
+	uint32_t ecmp_key; /* drawn; used without `ecmp_key` of keeld */
 	int netlink; /* for host_netlink() */
 	int listener, signals;
 	bool end;
@@ -525,7 +525,7 @@ ecmp_key_path(const struct keelfwd *k, char path[PATH_MAX])
 	(void)snprintf(path, PATH_MAX, "%s/" ECMP_KEY_NOTE, k->state_dir);
 }
 
-/* A key is drawn once: flows keep their next hops when keelfwd starts again, after a kill, too. */
+/* Draws a key once: flows keep the next hops when keelfwd starts again, also after a kill. */
 static void
 ecmp_key_take(struct keelfwd *k)
 {

@@ -12,7 +12,7 @@ has_ports(uint8_t protocol)
 	       protocol == IPPROTO_DCCP || protocol == IPPROTO_UDPLITE;
 }
 
-/* fib_read_choice() uses the high bits of 32, hash_mix() has its best bits low. */
+/* The best bits of hash_mix() are the low ones. */
 static inline uint32_t
 mix(uint64_t addresses, uint8_t protocol, uint32_t ports)
 {
