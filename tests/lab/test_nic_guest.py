@@ -3,9 +3,9 @@
 # suite: worker full
 """Real NIC drivers: the labs of ports in guests of scripts/nic-guest, over e1000e, vmxnet3 and virtio-net under vfio-pci. The labs are the same as over
 net_tap and AF_XDP; only the device differs. nic_guest_life.py makes what only such a device has: links that go down, and devices that are pulled.
-nic_guest_queues.py has two queues and two workers.
+nic_guest_queues.py has two queues and two workers. nic_guest_unit.py has the packaged units, after a restart of the guest, with a NIC of each model.
 
-NIC_GUEST_MODELS: only these models, with commas. KEEL_ROUNDS (1): of nic_guest_life.py."""
+NIC_GUEST_MODELS: only these guests, with spaces. KEEL_ROUNDS (1): of nic_guest_life.py."""
 import json
 import os
 import re
@@ -14,15 +14,16 @@ import subprocess
 import sys
 
 import labtest
-from labtest import BUILD, KEELD, ROOT, need, out_folder
+from labtest import BUILD, KEELD, ROOT, need, out_folder, run
 
-MODELS = os.environ.get("NIC_GUEST_MODELS", "e1000e,vmxnet3,virtio-net-pci").split(",")
-LIMIT_S = 600  # of a guest
+MODELS = os.environ.get("NIC_GUEST_MODELS", "e1000e vmxnet3 virtio-net-pci e1000e,vmxnet3,virtio-net-pci").split()
+LIMIT_S = 900  # of a guest
 HOST_PATH, WIRE = ("tests/interop/test_host_path.py", 2, {}), ("tests/lab/test_wire_conformance.py", 2, {})
 ROUNDS = {"KEEL_PPS": "200", "KEEL_ROUNDS": os.environ.get("KEEL_ROUNDS", "1")}
-QUEUES, LIFE = ("tests/lab/nic_guest_queues.py", 2, {}), ("tests/lab/nic_guest_life.py", 3, ROUNDS)
-# A guest a line: model, queues of a NIC, and the labs as (path, pairs of NICs, environment)
-GUESTS = [("e1000e", 1, [HOST_PATH, WIRE, LIFE]), ("vmxnet3", 1, [HOST_PATH, WIRE]), ("virtio-net-pci", 1, [HOST_PATH, LIFE]), ("virtio-net-pci", 2, [QUEUES])]
+QUEUES, LIFE, UNIT = ("tests/lab/nic_guest_queues.py", 2, {}), ("tests/lab/nic_guest_life.py", 3, ROUNDS), ("tests/lab/nic_guest_unit.py", 3, {})
+# A guest a line: models, queues of a NIC, and the labs as (path, pairs of NICs, environment); with systemd where there are several models
+GUESTS = [("e1000e", 1, [HOST_PATH, WIRE, LIFE]), ("vmxnet3", 1, [HOST_PATH, WIRE]), ("virtio-net-pci", 1, [HOST_PATH, LIFE]), ("virtio-net-pci", 2, [QUEUES]),
+          ("e1000e,vmxnet3,virtio-net-pci", 1, [UNIT])]
 
 
 class Guest:
@@ -32,9 +33,12 @@ class Guest:
         self.c, self.model, self.queues, self.labs, self.lines = c, model, queues, labs, []
 
     def run(self):
-        out = out_folder(os.path.join("nic_guest", "%s-%d" % (self.model, self.queues)))
+        out = out_folder(os.path.join("nic_guest", "%s-%d" % (self.model.replace(",", "-"), self.queues)))
+        systemd = ["--systemd"] if "," in self.model else []
+        if systemd:
+            run("meson", "install", "-C", BUILD, "--no-rebuild", "--strip", "--quiet", "--destdir", os.path.join(out, "root"))
         pairs = max(pairs for _, pairs, _ in self.labs)
-        guest = subprocess.Popen([os.path.join(ROOT, "scripts", "nic-guest"), "--nic", self.model, "--pairs", str(pairs), "--queues", str(self.queues), "--out", out,
+        guest = subprocess.Popen([os.path.join(ROOT, "scripts", "nic-guest"), "--nic", self.model, "--pairs", str(pairs), "--queues", str(self.queues), "--out", out, *systemd,
                                   "--limit", str(LIMIT_S), "/usr/bin/python3", os.path.join(ROOT, "tests", "lab", "nic_guest_labs.py"),
                                   json.dumps([(os.path.join(ROOT, lab), pairs, env) for lab, pairs, env in self.labs])],
                                  stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, env=dict(os.environ, KEEL_BUILD=BUILD))
