@@ -168,6 +168,23 @@ host_interface(void *ctx, struct vrf_id vrf, const struct netlink_interface *i)
 	wiring_send(&m);
 }
 
+/* Sources of the ICMP errors of a family, also when an address is no longer tentative. */
+static void
+icmp_sources_set(struct keeld *k, struct vrf_id vrf, enum afi afi) RUNS_ON(role_host)
+{
+	const struct netlink *mirror = wiring_host_mirror(k, vrf);
+
+	for (uint16_t p = 0; p < port_count(); p++) {
+		struct ip_addr source = {.afi = AFI_NONE};
+
+		if (port_vrf(p).v != vrf.v)
+			continue;
+		if (mirror != NULL)
+			(void)netlink_source(mirror, vrf, p, afi, &source);
+		forwarder_icmp_source(p, afi, &source);
+	}
+}
+
 static void
 host_interface_address(void *ctx, struct vrf_id vrf, unsigned ifindex, const struct prefix *subnet,
 	const struct ip_addr *local, bool present)
@@ -179,6 +196,8 @@ host_interface_address(void *ctx, struct vrf_id vrf, unsigned ifindex, const str
 			.subnet = *subnet,
 			.local = *local,
 			.present = present}});
+	if (((struct keeld *)ctx)->layers.fib != NULL)
+		icmp_sources_set(ctx, vrf, (enum afi)local->afi);
 }
 
 static uint16_t
@@ -256,15 +275,7 @@ local_address(struct keeld *k, struct vrf_id vrf, const struct ip_addr *local) R
 	if (err != 0)
 		log_event(LOG_ERROR, "xdp-local-address-not-set address=%s error=\"%s\"",
 			addr_format(local, text), strerrordesc_np(-err));
-	for (uint16_t p = 0; p < port_count(); p++) {
-		struct ip_addr source = {.afi = AFI_NONE};
-
-		if (port_vrf(p).v != vrf.v)
-			continue;
-		if (mirror != NULL)
-			(void)netlink_source(mirror, vrf, p, local->afi, &source);
-		forwarder_icmp_source(p, local->afi, &source);
-	}
+	icmp_sources_set(k, vrf, (enum afi)local->afi);
 }
 
 static void
