@@ -187,7 +187,7 @@ icmp_sources_set(struct keeld *k, struct vrf_id vrf, enum afi afi) RUNS_ON(role_
 
 static void
 host_interface_address(void *ctx, struct vrf_id vrf, unsigned ifindex, const struct prefix *subnet,
-	const struct ip_addr *local, bool present)
+	const struct ip_addr *local, bool present) RUNS_ON(role_host)
 {
 	wiring_send(&(struct message){.k = ctx,
 		.kind = MESSAGE_SESSION_ADDRESS,
