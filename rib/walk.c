@@ -4,7 +4,6 @@
 #include "rib/shards.h"
 #include "lpm/monotonic.h"
 
-
 #define CLOCK_EVERY 64u /* a visit is some 50 ns, reading the clock 20 to 40 */
 
 void
