@@ -29,6 +29,7 @@
 /* For 10 s. systemd starts a unit that has ended after 100 ms. */
 #define SUPERVISOR_POLL_US 20000
 #define SUPERVISOR_POLLS 500
+#define CLOSING_POLLS 100
 
 /* Requests of one thread: keelfwd answers each before the next. */
 struct channel {
@@ -284,6 +285,13 @@ nobody_listens(int rc)
 	return rc == -ENOENT || rc == -ECONNREFUSED;
 }
 
+/* keelfwd does not want this user, or was killed: then its socket is there until its memory has gone. */
+static bool
+closed_at_once(int rc)
+{
+	return rc == -EPIPE || rc == -ECONNRESET;
+}
+
 static int
 connect_or_spawn(struct forwarder *f, const struct forwarder_config *c,
 	struct forwarder_hello_answer *hello, struct dataplane_error *err)
@@ -291,6 +299,10 @@ connect_or_spawn(struct forwarder *f, const struct forwarder_config *c,
 	struct channel *main = &f->channel[FORWARDER_MAIN];
 	int rc = channel_open(main, c->socket, FORWARDER_MAIN, hello);
 
+	for (unsigned i = 0; closed_at_once(rc) && i < CLOSING_POLLS; i++) {
+		(void)usleep(SUPERVISOR_POLL_US);
+		rc = channel_open(main, c->socket, FORWARDER_MAIN, hello);
+	}
 	if (nobody_listens(rc) && c->program != NULL && may_listen(c->socket)) {
 		rc = spawn(c);
 		f->gone = rc != 0;
@@ -310,7 +322,7 @@ connect_or_spawn(struct forwarder *f, const struct forwarder_config *c,
 			c->socket);
 	if (rc == -EBUSY)
 		return dataplane_fail(err, rc, "keelfwd at %s belongs to another keeld", c->socket);
-	if (rc == -EPIPE || rc == -ECONNRESET)
+	if (closed_at_once(rc))
 		return dataplane_fail(err, rc,
 			"keelfwd at %s closed the connection: its option --keeld must name the "
 			"user of keeld (uid %u)",
