@@ -180,13 +180,18 @@ interface_of(const struct config_port *p, char iface[PORT_NAME_MAX])
 	port_interface(&c, iface);
 }
 
-/* True if the port stays in its VRF. */
+/* True if the port stays in its VRF, with its interface. */
 static bool
 is_in(const struct config *c, const struct config_port *was)
 {
 	const struct config_port *is = config_port_named(c, was->name);
+	char before[PORT_NAME_MAX], after[PORT_NAME_MAX];
 
-	return is != NULL && is->vrf.v == was->vrf.v;
+	if (is == NULL || is->vrf.v != was->vrf.v)
+		return false;
+	interface_of(was, before);
+	interface_of(is, after);
+	return strcmp(before, after) == 0;
 }
 
 /* Before a port closes: its interface and its addresses are the kernel's again. */

@@ -285,7 +285,7 @@ nobody_listens(int rc)
 	return rc == -ENOENT || rc == -ECONNREFUSED;
 }
 
-/* keelfwd does not want this user, or was killed: then its socket is there until its memory has gone. */
+/* keelfwd refuses the user, or was killed and still has the socket. */
 static bool
 closed_at_once(int rc)
 {

@@ -55,6 +55,7 @@ port_pools_plan(const struct dataplane_config *c)
 	for (unsigned i = 0; i < c->port_count; i++) {
 		const struct port_config *p = &c->port[i];
 		bool xdp = device_is_af_xdp(p->device);
+		bool inside = netns_enter(p->netns) == 0;
 		unsigned queues = p->queues > 0 ? p->queues : c->worker_count;
 		char iface[IFNAMSIZ];
 
@@ -63,6 +64,8 @@ port_pools_plan(const struct dataplane_config *c)
 		dp->planned[pool_of(!device_is_pci(p->device), device_socket(p->device),
 			port_is_large(p))] += queues * (xdp ? QUEUE_MBUFS_XDP : QUEUE_MBUFS);
 		dp->large |= port_is_large(p);
+		if (inside)
+			netns_leave(p->netns);
 	}
 }
 

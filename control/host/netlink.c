@@ -141,16 +141,21 @@ netlink_link_report(struct netlink *n, unsigned ifindex)
 
 /* Reports an address that was added to the list, or removed. */
 static void
+address_pass(struct netlink *n, const struct link *l, const struct address *a, bool present)
+{
+	n->config.address(n->config.ctx, l->vrf, l->port, &a->subnet, &a->local, present);
+	if (l->kind != LINK_HOST)
+		link_neighbors_report(n, l);
+}
+
+static void
 address_report(struct netlink *n, const struct address *a, bool present)
 {
 	const struct link *l = netlink_link_find(n, a->ifindex);
 
 	n->own_again = true;
-	if (l == NULL || a->beside)
-		return;
-	n->config.address(n->config.ctx, l->vrf, l->port, &a->subnet, &a->local, present);
-	if (l->kind != LINK_HOST)
-		link_neighbors_report(n, l);
+	if (l != NULL && !a->beside)
+		address_pass(n, l, a, present);
 }
 
 static void
@@ -929,11 +934,9 @@ addresses_beside(struct netlink *n, const struct link *l, bool beside)
 	for (struct address *a = n->addresses; a != NULL; a = a->next) {
 		if (a->ifindex != l->ifindex || a->host_scope || a->beside == beside)
 			continue;
-		if (beside)
-			address_report(n, a, false);
-		a->beside = beside;
-		if (!beside)
-			address_report(n, a, true);
+		a->beside = beside; /* before netlink_is_local() is asked */
+		n->own_again = true;
+		address_pass(n, l, a, !beside);
 	}
 }
 

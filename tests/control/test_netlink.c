@@ -47,7 +47,7 @@ static struct {
 	unsigned link_calls, address_calls, neighbor_calls;
 	struct prefix subnet;
 	struct ip_addr local;
-	bool address_present;
+	bool address_present, local_when_lost;
 	struct ip_addr neighbor;
 	bool neighbor_up;
 	uint8_t mac[6];
@@ -97,6 +97,7 @@ on_address(void *ctx, struct vrf_id vrf, uint16_t port, const struct prefix *sub
 		heard_unlock();
 		return;
 	}
+	heard.local_when_lost = !present && netlink_is_local(mirror, vrf, local);
 	heard.address_calls++;
 	heard.subnet = *subnet;
 	heard.local = *local;
@@ -1266,6 +1267,28 @@ test_address_with_two_lengths(void **state)
 	stop();
 }
 
+static void
+port_close(void *arg)
+{
+	(void)arg;
+	role_enter_host();
+	netlink_port_remove(mirror, PORT);
+}
+
+static void
+test_closed_port_has_no_local_address(void **state)
+{
+	(void)state;
+	start();
+	run("ip address add 192.0.2.1/24 dev p1");
+	AWAIT(heard.address_present && heard.subnet.len == 24);
+	assert_int_equal(thread_call(host, port_close, NULL), 0);
+	assert_false(heard.address_present);
+	assert_false(heard.local_when_lost);
+	stop();
+	run("ip address flush dev p1");
+}
+
 /* ---- IPv6 ---- */
 
 static void
@@ -1653,6 +1676,7 @@ main(void)
 		cmocka_unit_test(test_neighbors_of_a_killed_one),
 		cmocka_unit_test(test_neighbor_goes_with_its_subnet),
 		cmocka_unit_test(test_address_with_two_lengths),
+		cmocka_unit_test(test_closed_port_has_no_local_address),
 		cmocka_unit_test(test_mirror_ipv6),
 		cmocka_unit_test(test_next_hop_is_asked_again),
 		cmocka_unit_test(test_routes),

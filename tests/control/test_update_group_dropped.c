@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
-/* Members that take nothing: which sessions are dropped, and that they hold up no other member. */
+/* Members without progress: sessions are dropped, and no other member is held up. */
 #include "tests/control/update_group_members.h"
 
 #include "rib/policy_build.h"

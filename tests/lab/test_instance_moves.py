@@ -99,6 +99,13 @@ class Test(test_instance_ports.Test):
         c.equal("... which stays down after a commit", "UP" in self.links(self.lab.netns("pe"))["core"]["flags"], False)
         self.lab.sh("pe", "ip link set core up")
         self.is_in(RED, "and again")
+        self.lab.sh("pe", "ip link add other type veth peer name other1; ip link set other1 up")
+        self.commit(dict(PORT, vrf=RED, device="net_af_xdp_other,iface=other"))
+        c.comes_to("the port gets another device", self.ports, {"core": "up", "red": "up"})
+        c.equal("... and the former interface is home", {x for x in ("red", "other") if x in self.links(self.lab.netns("pe"))}, {"red"})
+        self.rpc.call("config.rollback", to=self.rpc.call("config.history")["commits"][-2]["id"])
+        self.is_in(RED, "a rollback takes it again")
+        c.true("... and the other one is home", "other" in self.links(self.lab.netns("pe")))
         self.end()
         c.equal("a stop leaves no namespace", {"keel-" + v for v in (RED, BLUE)} & namespaces(), set())
 
