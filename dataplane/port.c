@@ -6,6 +6,7 @@
 
 #include <errno.h>
 #include <rte_mbuf.h>
+#include <rte_mempool.h>
 #include <stdio.h>
 #include <string.h>
 #include <time.h>
@@ -88,13 +89,14 @@ int
 port_open(const struct port_config *c, uint16_t *port, struct dataplane_error *err)
 {
 	unsigned n = port_number_free();
+	bool pool = dp->pool[POOL_SOFT] != NULL;
 	struct dataplane_error again;
-	int rc;
+	int first, rc;
 
 	if (n == PORTS_MAX)
 		return dataplane_fail(
 			err, -ENOSPC, "port %s: too many ports: at most %u", c->name, PORTS_MAX);
-	rc = port_try(n, c, err);
+	first = rc = port_try(n, c, err);
 	for (unsigned i = 0; rc == -EBUSY && dp->port[n].xdp && i < RELEASE_POLLS; i++) {
 		const struct timespec pause = {.tv_nsec = RELEASE_POLL_NS};
 
@@ -102,8 +104,14 @@ port_open(const struct port_config *c, uint16_t *port, struct dataplane_error *e
 		/* err keeps the first reason: a driver that fails loses buffers, and the next try lacks them */
 		rc = port_try(n, c, &again);
 	}
-	if (rc != 0)
-		return rc;
+	if (rc != 0) {
+		/* The buffers that the driver has forgotten come back with a new pool: no other port has this one. */
+		if (!pool && dp->port[n].xdp) {
+			rte_mempool_free(dp->pool[POOL_SOFT]);
+			dp->pool[POOL_SOFT] = NULL;
+		}
+		return first;
+	}
 	port_number_take(n);
 	*port = (uint16_t)n;
 	return 0;

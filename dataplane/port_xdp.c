@@ -124,6 +124,12 @@ port_xdp_reserve(struct port *p, const char *device, unsigned queues, struct dat
 	if (rc != 0)
 		return rc;
 	if (!dp->object_written) {
+		rc = xdp_load_check();
+		if (rc != 0)
+			return dataplane_fail(err, rc,
+				"port %s: the kernel refuses the XDP program: %s (libbpf's "
+				"messages give the reason)",
+				p->name, strerror(-rc));
 		rc = xdp_write_object(dp->object_path);
 		if (rc != 0)
 			return dataplane_fail(err, rc, "port %s: %s: %s", p->name, dp->object_path,

@@ -118,6 +118,16 @@ xdp_write_object(const char *path)
 }
 
 int
+xdp_load_check(void)
+{
+	struct bpf_object *o = bpf_object__open_mem(object, sizeof(object), NULL);
+	int rc = o != NULL ? bpf_object__load(o) : -errno;
+
+	bpf_object__close(o);
+	return rc;
+}
+
+int
 xdp_create(struct xdp **out)
 {
 	*out = calloc(1, sizeof(**out));

@@ -28,6 +28,11 @@ struct xdp;
 void xdp_messages(FILE *f);
 /* Writes the embedded object to `path`, for the driver's xdp_prog=. Returns 0 or -errno. */
 int xdp_write_object(const char *path);
+/*
+ * Loads the program and drops it. The driver takes packet buffers before it loads the program, and forgets them if
+ * the kernel refuses. Returns 0 or -errno; libbpf's messages give the reason.
+ */
+int xdp_load_check(void);
 /* The reserved interfaces. xdp_destroy() detaches from all of them and releases them. */
 int xdp_create(struct xdp **out);
 void xdp_destroy(struct xdp *x);

@@ -18,6 +18,7 @@
 #include <bpf/bpf.h>
 #include <bpf/libbpf.h>
 #include <fcntl.h>
+#include <linux/capability.h>
 #include <linux/if_packet.h>
 #include <linux/if_xdp.h>
 #include <net/ethernet.h>
@@ -27,6 +28,7 @@
 #include <sys/ioctl.h>
 #include <sys/mman.h>
 #include <sys/socket.h>
+#include <sys/syscall.h>
 #include <sys/wait.h>
 
 #define TX_RING 2048u /* entries: RING_SIZE of the data plane */
@@ -222,6 +224,23 @@ test_pci_addresses(void **state)
 	assert_false(device_is_ready("ffff:ff:1f.7")); /* no such device */
 }
 
+/* A kernel that refuses the program, here for lack of rights: the reason is told, and no buffer taken. */
+static void
+refused_program(void)
+{
+	struct __user_cap_header_struct header = {.version = _LINUX_CAPABILITY_VERSION_3};
+	struct __user_cap_data_struct all[2], less[2];
+
+	assert_int_equal(syscall(SYS_capget, &header, all), 0);
+	memcpy(less, all, sizeof(less));
+	less[0].effective &= ~(1u << CAP_SYS_ADMIN);
+	less[1].effective &= ~(1u << (CAP_BPF - 32));
+	assert_int_equal(syscall(SYS_capset, &header, less), 0);
+	refuse("net_af_xdp7,iface=c1", -EPERM, "the kernel refuses the XDP program");
+	assert_int_equal(syscall(SYS_capset, &header, all), 0);
+	assert_null(rte_mempool_lookup("keel_soft"));
+}
+
 static void
 test_bad_devices_are_refused(void **state)
 {
@@ -231,6 +250,12 @@ test_bad_devices_are_refused(void **state)
 	refuse("net_af_xdp7", -EINVAL, "iface");
 	refuse("net_af_xdp7,iface=a1,queue_count=2", -ENOTSUP, "queue_count");
 	refuse("net_nonsense0", -EINVAL, "net_nonsense0");
+	refused_program();
+	/* The kernel refuses to attach the program: what the driver has taken comes back. */
+	assert_int_equal(system("ip link set c0 mtu 9000"), 0);
+	refuse("net_af_xdp7,iface=c1", -EBUSY, "the driver refused the queues");
+	assert_null(rte_mempool_lookup("keel_soft"));
+	assert_int_equal(system("ip link set c0 mtu 1500"), 0);
 	/*
 	 * Without busy polling the driver would sleep in poll(). Not on a1: the kernel frees a
 	 * queue some time after its socket.
