@@ -86,7 +86,7 @@ struct {
 } host_buckets SEC(".maps");
 
 /*
- * Keys of addresses are read in the packet, not copied: without CAP_PERFMON the verifier of Linux 6.1 takes a second
+ * Maps read addresses in the packet, without a copy: without CAP_PERFMON the verifier of Linux 6.1 takes a second
  * write of less than 8 octets into a word of the stack for a corrupted pointer.
  */
 

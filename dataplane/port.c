@@ -101,11 +101,11 @@ port_open(const struct port_config *c, uint16_t *port, struct dataplane_error *e
 		const struct timespec pause = {.tv_nsec = RELEASE_POLL_NS};
 
 		(void)nanosleep(&pause, NULL);
-		/* err keeps the first reason: a driver that fails loses buffers, and the next try lacks them */
+		/* err keeps the first reason: a failed driver loses buffers, and the next try lacks buffers */
 		rc = port_try(n, c, &again);
 	}
 	if (rc != 0) {
-		/* The buffers that the driver has forgotten come back with a new pool: no other port has this one. */
+		/* A new pool has all buffers again, also the forgotten ones of the driver. No other port uses the pool. */
 		if (!pool && dp->port[n].xdp) {
 			rte_mempool_free(dp->pool[POOL_SOFT]);
 			dp->pool[POOL_SOFT] = NULL;

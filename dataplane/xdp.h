@@ -29,7 +29,7 @@ void xdp_messages(FILE *f);
 /* Writes the embedded object to `path`, for the driver's xdp_prog=. Returns 0 or -errno. */
 int xdp_write_object(const char *path);
 /*
- * Loads the program and drops it. The driver takes packet buffers before it loads the program, and forgets them if
+ * Loads the program for a moment. The driver takes packet buffers before loading the program, and forgets the buffers if
  * the kernel refuses. Returns 0 or -errno; libbpf's messages give the reason.
  */
 int xdp_load_check(void);
