@@ -1,7 +1,7 @@
 #!/usr/bin/python3
 # SPDX-License-Identifier: BSD-3-Clause
 """Two workers on a real driver with two queues, in a guest of scripts/nic-guest --queues 2: both queues receive, both workers forward, no packet is lost and no
-flow reordered, while policies change. KEEL_ROUNDS (3): changes of the policy, each with an audit. KEEL_PPS (200).
+flow reordered, while policies change. Then the same over AF_XDP, with the NICs back at their kernel driver: one device of the driver has both queues. KEEL_ROUNDS (3): changes of the policy, each with an audit. KEEL_PPS (200).
 
     src --- nic0, rt (keeld, two workers) --- nic1, up (BIRD, AS 64601)
 """
@@ -9,7 +9,7 @@ import os
 import sys
 
 import labtest
-from labtest import KEELD, NICS, PROBE, Lab, Probe, need, out_folder, peer, routes, wait_established, wait_for
+from labtest import KEELD, NICS, PROBE, ROOT, Lab, Probe, need, out_folder, peer, routes, run, wait_established, wait_for
 from lab import print_losses
 from test_port_life import BIRD, PEER, ROUTES
 
@@ -18,13 +18,13 @@ ROUNDS = int(os.environ.get("KEEL_ROUNDS", "3"))
 PPS = int(os.environ.get("KEEL_PPS", "200"))
 
 
-def config():
+def config(devices):
     cpus = sorted(os.sched_getaffinity(0))
     families = {"ipv4-unicast": {"import_policy": "in", "export_policy": "accept-all"}}
     return {
         "router": {"asn": 64512, "router_id": "198.18.0.1"},
         "dataplane": {"worker_cpus": cpus[-2:], "control_cpus": cpus[:1], "memory_mb": 512, "idle": "adaptive"},
-        "ports": [{"name": n, "device": nic[0], "addresses": ["198.18.%d.1/24" % (i + 1)]} for i, (n, nic) in enumerate(zip(("west", "east"), NICS))],
+        "ports": [{"name": n, "device": device, "addresses": ["198.18.%d.1/24" % (i + 1)]} for i, (n, device) in enumerate(devices.items())],
         "route_policies": [policy(0)],
         "bgp": {"peers": [{"address": PEER, "asn": 64601, "families": families}]},
     }
@@ -35,8 +35,20 @@ def policy(n):
 
 
 class Test:
-    def __init__(self, checks, lab):
-        self.c, self.lab = checks, lab
+    def __init__(self, checks, lab, xdp):
+        self.c, self.lab, self.xdp = checks, lab, xdp
+
+    def devices(self):
+        """Ports and their devices; for AF_XDP the kernel's driver gets the NICs back, and the interfaces are in the namespace of the router."""
+        ports = dict(zip(("west", "east"), (nic[0] for nic in NICS)))
+        for name, address in ports.items() if self.xdp else ():
+            run(os.path.join(ROOT, "scripts", "nic"), "unbind", address)
+            folder = "/sys/bus/pci/devices/%s/" % address
+            virtio = wait_for("the device of virtio", lambda: [v for v in os.listdir(folder) if v.startswith("virtio") and os.path.isdir(folder + v + "/net")], 30)
+            self.lab.move(os.listdir(folder + virtio[0] + "/net")[0], "rt", name)
+            self.lab.sh("rt", "ethtool -L %s combined 2; ip link set %s up" % (name, name))
+            ports[name] = "net_af_xdp_%s,iface=%s" % (name, name)
+        return ports
 
     def build(self):
         lab = self.lab
@@ -46,7 +58,7 @@ class Test:
             lab.move(nic[2], h, "eth0")
             lab.sh(h, "ip address add 198.18.%d.2/24 dev eth0; ip link set eth0 up" % (i + 1))
         lab.sh("src", "ip route add default via 198.18.1.1")
-        self.keeld, self.rpc = lab.keeld("rt", config(), KEELD)
+        self.keeld, self.rpc = lab.keeld("rt", config(self.devices()), KEELD)
         lab.bird("up", BIRD)
         wait_established(self.rpc, PEER)
         wait_for("routes", lambda: peer(self.rpc, PEER)["families"]["ipv4-unicast"]["accepted"] == ROUTES, 60)
@@ -60,7 +72,8 @@ class Test:
         c = self.c
         self.build()
         before, west = self.stats()
-        c.equal("workers of the queues", [q["worker"] for q in west["queues"]], [0, 1])
+        c.equal("%s: workers of the queues" % ("AF_XDP" if self.xdp else "DPDK"), [q["worker"] for q in west["queues"]], [0, 1])
+        c.true("... of one device", west["driver"] and not any(name.startswith("queue1_") for name in west["driver"]), west["driver"])
         probe = Probe(self.lab, ("10.0.%d.1" % i for i in range(ROUTES)), ["up"], PPS)
         audits = 0
         for n in range(ROUNDS):
@@ -81,8 +94,9 @@ class Test:
 
 
 def test(checks):
-    with Lab(OUT) as lab:
-        Test(checks, lab).run()
+    for xdp in (False, True):
+        with Lab(OUT) as lab:
+            Test(checks, lab, xdp).run()
 
 
 if __name__ == "__main__":
