@@ -482,6 +482,19 @@ start(struct forwarder *f, const struct forwarder_config *c, struct dataplane_er
 	return 0;
 }
 
+/* start() of a keelfwd with the same layout of shared memory; a supervisor may start another one again and again. */
+static int
+start_same(struct forwarder *f, const struct forwarder_config *c,
+	const struct forwarder_hello_answer *hello, struct dataplane_error *err)
+{
+	if (hello->abi == forwarder_abi())
+		return start(f, c, err);
+	return dataplane_fail(err, -EPROTO,
+		"keelfwd at %s is version %.*s, with another layout of shared memory than keeld "
+		"(" KEEL_VERSION "), also after a restart: install both from one package",
+		c->socket, (int)sizeof(hello->version), hello->version);
+}
+
 static int
 open_with(struct forwarder *f, const struct forwarder_config *c, struct dataplane_error *err)
 {
@@ -494,13 +507,13 @@ open_with(struct forwarder *f, const struct forwarder_config *c, struct dataplan
 		rc = connect_or_spawn(f, c, &hello, err);
 	}
 	if (rc == 0)
-		rc = start(f, c, err);
+		rc = start_same(f, c, &hello, err);
 	if (rc == -EXDEV) {
 		end(f);
 		f->state.replaced = true;
 		rc = connect_or_spawn(f, c, &hello, err);
 		if (rc == 0)
-			rc = start(f, c, err);
+			rc = start_same(f, c, &hello, err);
 	}
 	f->state.pid = hello.pid;
 	for (unsigned role = FORWARDER_HOST; rc == 0 && role <= FORWARDER_EVENTS; role++) {
