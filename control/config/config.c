@@ -295,7 +295,7 @@ static const struct config_key dataplane_keys[] = {
 	/*
 	 * Key of the hash for the choice among equal paths. Routers with equal keys give a flow the same
 	 * next hop of a group. Default: a random key; keelfwd draws the key at the first start and keeps
-	 * the key in the folder `--state-dir`.
+	 * the key in the folder `--state-dir`, a keelfwd of keeld's own until an orderly end.
 	 */
 	{"ecmp_key", config_take_u32, offsetof(struct config, dataplane.ecmp_key), 1, UINT32_MAX},
 	/*
