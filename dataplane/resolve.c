@@ -241,9 +241,22 @@ is_first(const struct resolve *r, const struct resolve_place *n, uint16_t i) RUN
 	return k == i;
 }
 
+/* While packets wait: keeld asks for next hops at all times, and the first request may have met the end of the kernel's attempts. */
+static void
+ask_again(struct resolve *r, struct resolve_place *n, const struct path_lists *lists, uint64_t now)
+	RUNS_ON(role_worker)
+{
+	const struct waiting x = {.next_hop = n->next_hop};
+
+	if (now - n->tsc < r->repeat || !bucket_take(&r->bucket, now))
+		return;
+	n->tsc = now;
+	ask(r, &x, lists);
+}
+
 unsigned
 resolve_take(struct resolve *r, const struct fib_reader *fib, const struct fib_generation *g,
-	uint64_t now, struct resolve_packet *out, unsigned max)
+	const struct path_lists *lists, uint64_t now, struct resolve_packet *out, unsigned max)
 {
 	bool changed = g->number != r->generation;
 	unsigned n = 0;
@@ -266,6 +279,8 @@ resolve_take(struct resolve *r, const struct fib_reader *fib, const struct fib_g
 			unlink_packet(r, i);
 			if (of->count == 0 && !p->failed)
 				of->tsc = 0; /* requests start over after another loss */
+		} else if (i == of->first && of->next_hop != NEXT_HOP_NONE) {
+			ask_again(r, of, lists, now);
 		}
 		i = next;
 	}

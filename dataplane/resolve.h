@@ -93,10 +93,11 @@ enum resolve_fate resolve_add(struct resolve *r, const struct burst *b, const st
 	uint16_t vrf, const struct path_lists *lists, uint64_t now) RUNS_ON(role_worker);
 /*
  * Removes, in the order of arrival, at most `max` packets to look up again, and packets of neighbours
- * without an answer (`failed`). Within a read of `fib`.
+ * without an answer (`failed`). Repeats requests of the others; `lists` as in resolve_add(). Within a
+ * read of `fib`.
  */
 unsigned resolve_take(struct resolve *r, const struct fib_reader *fib,
-	const struct fib_generation *g, uint64_t now, struct resolve_packet *out, unsigned max)
-	RUNS_ON(role_worker);
+	const struct fib_generation *g, const struct path_lists *lists, uint64_t now,
+	struct resolve_packet *out, unsigned max) RUNS_ON(role_worker);
 /* After a change of tables: next hops have new numbers. */
 void resolve_forget_tables(struct resolve *r) RUNS_ON(role_worker);

@@ -467,7 +467,8 @@ serve_waiting(struct worker *w, uint64_t now) RUNS_ON(role_worker)
 	unsigned n, i = 0;
 
 	read_begin(w);
-	n = resolve_take(&w->resolve, w->fib, fib_read_begin(w->fib), now, p, BURST_MAX);
+	n = resolve_take(
+		&w->resolve, w->fib, fib_read_begin(w->fib), w->path_lists, now, p, BURST_MAX);
 	read_end(w);
 	while (i < n) {
 		const struct resolve_packet *first = &p[i];
