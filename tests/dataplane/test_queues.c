@@ -220,7 +220,7 @@ main(void)
 		fprintf(stderr, "skipped: two workers need two CPUs\n");
 		return 77;
 	}
-	/* as the two workers, which never sleep: else this thread gets a hundredth of two CPUs */
+	/* As the busy workers: this thread gets a hundredth of two CPUs otherwise. */
 	(void)setpriority(PRIO_PROCESS, 0, -20);
 	frames = size != NULL ? strtoull(size, NULL, 10) : 400000;
 	role_enter_main();
