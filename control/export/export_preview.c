@@ -370,6 +370,19 @@ export_preview_imports(struct export_preview *e, struct preview *import)
 	e->import = import;
 }
 
+/* Before destinations of the table are counted. 0, -ENOMEM. */
+static int
+run_begin(struct export_preview *e, struct shards_table *t)
+{
+	int err;
+
+	rules_run_end(e->set);
+	err = groups_find(e);
+	if (err == 0)
+		shards_table(e->config.shards, e->table, t);
+	return err;
+}
+
 uint32_t
 export_preview_run(
 	struct export_preview *e, uint32_t from, uint32_t end, uint64_t deadline_ns, int *err)
@@ -380,9 +393,7 @@ export_preview_run(
 	*err = 0;
 	if (e->classes == NULL)
 		return end;
-	shards_table(e->config.shards, e->table, &t);
-	rules_run_end(e->set);
-	*err = groups_find(e);
+	*err = run_begin(e, &t);
 	for (; from < end && *err == 0; from++) {
 		struct dest_view v;
 
@@ -414,11 +425,9 @@ export_preview_own(struct export_preview *e, unsigned i, bool alone)
 	/* export_preview_default() evaluates the default route */
 	if (e->classes == NULL || !own->changes || own->prefix.len == 0)
 		return 0;
-	rules_run_end(e->set);
-	err = groups_find(e);
+	err = run_begin(e, &t);
 	if (err != 0)
 		return err;
-	shards_table(e->config.shards, e->table, &t);
 	id = shards_find(&t, &own->prefix);
 	if (id.v != DEST_NONE && shards_peek(&t, id, &v))
 		return alone ? classes_count(e, id, &v) : 0;
@@ -456,11 +465,9 @@ export_preview_default(struct export_preview *e)
 
 	if (e->classes == NULL)
 		return 0;
-	rules_run_end(e->set);
-	err = groups_find(e);
+	err = run_begin(e, &t);
 	if (err != 0)
 		return err;
-	shards_table(e->config.shards, e->table, &t);
 	if (e->zero.v == DEST_NONE)
 		e->zero = shards_find(&t, &zero);
 	if (e->zero.v == DEST_NONE || !shards_peek(&t, e->zero, &v))
