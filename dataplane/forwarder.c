@@ -292,6 +292,18 @@ closed_at_once(int rc)
 	return rc == -EPIPE || rc == -ECONNRESET;
 }
 
+/* Tries again while the result is of the kind, at most `polls` times. */
+static int
+open_after(struct forwarder *f, const struct forwarder_config *c,
+	struct forwarder_hello_answer *hello, int rc, bool (*is)(int), unsigned polls)
+{
+	for (; is(rc) && polls > 0; polls--) {
+		(void)usleep(SUPERVISOR_POLL_US);
+		rc = channel_open(&f->channel[FORWARDER_MAIN], c->socket, FORWARDER_MAIN, hello);
+	}
+	return rc;
+}
+
 static int
 connect_or_spawn(struct forwarder *f, const struct forwarder_config *c,
 	struct forwarder_hello_answer *hello, struct dataplane_error *err)
@@ -299,10 +311,7 @@ connect_or_spawn(struct forwarder *f, const struct forwarder_config *c,
 	struct channel *main = &f->channel[FORWARDER_MAIN];
 	int rc = channel_open(main, c->socket, FORWARDER_MAIN, hello);
 
-	for (unsigned i = 0; closed_at_once(rc) && i < CLOSING_POLLS; i++) {
-		(void)usleep(SUPERVISOR_POLL_US);
-		rc = channel_open(main, c->socket, FORWARDER_MAIN, hello);
-	}
+	rc = open_after(f, c, hello, rc, closed_at_once, CLOSING_POLLS);
 	if (nobody_listens(rc) && c->program != NULL && may_listen(c->socket)) {
 		rc = spawn(c);
 		f->gone = rc != 0;
@@ -310,10 +319,7 @@ connect_or_spawn(struct forwarder *f, const struct forwarder_config *c,
 			return dataplane_fail(err, rc, "%s does not start", c->program);
 		rc = channel_open(main, c->socket, FORWARDER_MAIN, hello);
 	}
-	for (unsigned i = 0; nobody_listens(rc) && i < SUPERVISOR_POLLS; i++) {
-		(void)usleep(SUPERVISOR_POLL_US);
-		rc = channel_open(main, c->socket, FORWARDER_MAIN, hello);
-	}
+	rc = open_after(f, c, hello, rc, nobody_listens, SUPERVISOR_POLLS);
 	f->gone = nobody_listens(rc);
 	if (f->gone)
 		return dataplane_fail(err, rc,
