@@ -444,14 +444,15 @@ class KeelTest(unittest.TestCase):
         self.keel.stop()
         self.keel.log.close()
 
-    def speak(self, **how):
-        """A speaker with an established session; a commit may end sessions meanwhile."""
+    def speak(self, begun=True, **how):
+        """A speaker with an established session; a commit may end sessions meanwhile. `begun`: waits for End-of-RIB of each family, too."""
         end = time.monotonic() + WAIT_S
         while True:
             s = Speaker(self.namespace, **how)
             self.addCleanup(s.close)
             if s.established():
-                self.wait("the end of what it begins with", lambda: s.closed() or self.begun(s), s.changed)
+                if begun:
+                    self.wait("the end of what it begins with", lambda: s.closed() or self.begun(s), s.changed)
                 if not s.closed():
                     return s
             s.close()  # a fast machine would run out of descriptors

@@ -254,14 +254,6 @@ class Vpn(KeelTest):
                     rest = rest[1 + n:]
         return found, ends
 
-    def opened(self, **how):
-        """As speak(), without waiting for End-of-RIB of VPN families."""
-        while True:
-            s = keel_rig.Speaker(self.namespace, **how)
-            self.addCleanup(s.close)
-            if s.established():
-                return s
-
     def test_rt_constraint(self):
         """Both ways, between external peers: we ask for all routes, because the other peer may want them; a peer gets routes of its targets alone."""
         keel_rig.AFI_SAFI["rt-constraint"] = (1, 132)
@@ -271,9 +263,9 @@ class Vpn(KeelTest):
                     "bgp": {"next_hop_tracking": False, "networks": [{"prefix": "20.77.0.0/24", "vrf": "red"}],
                             "peers": [{"address": a, "asn": n, "passive": True, "families": config} for a, n in ((THEM, 64513), (OTHER, 64514))]}})
         nine = (64512, b"\0\2\xfc\0\0\0\0\x09")
-        self.other = self.opened(address=OTHER, asn=64514, families=(V4, FAMILY, "rt-constraint"))
+        self.other = self.speak(begun=False, address=OTHER, asn=64514, families=(V4, FAMILY, "rt-constraint"))
         self.wait("our target, and the end", lambda: self.members(self.other) == ({nine}, 1), self.other.changed)
-        self.them = self.opened(families=(V4, FAMILY))  # without the family: gets and may get everything
+        self.them = self.speak(begun=False, families=(V4, FAMILY))  # without the family: gets and may get everything
         self.wait("all targets", lambda: self.members(self.other) == ({nine, (0, b"")}, 1), self.other.changed)
         self.say(*NETS)  # with the target 64512:7
         self.wait("the routes", lambda: len(self.shown()) >= len(NETS))
@@ -325,14 +317,14 @@ class Vpn(KeelTest):
     def test_kept_memberships_have_a_bound(self):
         """A client that falls before End-of-RIB, each time with other memberships: above the bound of a session the client counts as one that asks for all."""
         how = self.clients()
-        other = self.opened(address=OTHER, **how)
+        other = self.speak(begun=False, address=OTHER, **how)
 
         def asks_all():
             return any(k == 14 and v[:3] == b"\0\1\x84" and v[5 + v[3]:][:1] == b"\0" for _, kind, b in list(other.messages) if kind == UPDATE
                        for k, v in attributes(b[4:]))
         for i in range(2):
             self.assertFalse(asks_all())
-            them = self.opened(restart=4095, **how)
+            them = self.speak(begun=False, restart=4095, **how)
             begun = time.monotonic()
             self.ask(them, *range(100000 * i, 100000 * i + 9000), ends=False)
             them.send(UPDATE, b"\0\0\0\0")  # End-of-RIB of IPv4, after the memberships
@@ -363,7 +355,7 @@ class Vpn(KeelTest):
         speakers, asked, own = {}, {a: set() for a in addresses}, {9}
 
         def up(a):
-            speakers[a] = self.opened(address=a, asn=64512, families=(V4, FAMILY, "rt-constraint"))
+            speakers[a] = self.speak(begun=False, address=a, asn=64512, families=(V4, FAMILY, "rt-constraint"))
             asked[a] = set(rng.sample(range(1, 13), rng.randrange(5)))
             self.ask(speakers[a], *asked[a])
             if not asked[a]:
@@ -407,8 +399,8 @@ class Vpn(KeelTest):
         vrf = {"name": "red", "rd": "64512:1", "import_targets": ["64512:9"]}
         how = self.clients(vrf)
         seven, eight, nine, ten = ((64512, b"\0\2\xfc\0\0\0\0" + bytes([n])) for n in range(7, 11))
-        other = self.opened(address=OTHER, **how)
-        them = self.opened(restart=4095, **how)
+        other = self.speak(begun=False, address=OTHER, **how)
+        them = self.speak(begun=False, restart=4095, **how)
         self.ask(them, 7)
         self.wait("the membership of the client", lambda: self.members(other)[0] == {seven, nine}, other.changed)
         them.close()
@@ -418,7 +410,7 @@ class Vpn(KeelTest):
         self.keel.call("config.commit")
         self.wait("the new target", lambda: self.members(other)[0] >= {ten}, other.changed)
         self.wait("the end of the old target", lambda: self.members(other)[0] == {seven, ten}, other.changed)
-        them = self.opened(restart=1, **how)
+        them = self.speak(begun=False, restart=1, **how)
         self.ask(them, 8)
         self.wait("the new membership alone", lambda: self.members(other)[0] == {eight, ten}, other.changed)
         them.close()
