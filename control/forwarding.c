@@ -6,13 +6,13 @@
 #include "control/base/log.h"
 #include "control/base/threads.h"
 #include "control/session/session.h"
-#include "dataplane/forwarder.h"
-#include "dataplane/port.h"
-#include "dataplane/worker.h"
+#include "dataplane/process/forwarder.h"
+#include "dataplane/port/port.h"
+#include "dataplane/forward/worker.h"
 #include "lpm/fib.h"
-#include "lpm/qsbr.h"
-#include "lpm/region.h"
-#include "rib/fib_feed.h"
+#include "lpm/base/qsbr.h"
+#include "lpm/base/region.h"
+#include "rib/feed/fib_feed.h"
 
 #include <errno.h>
 #include <limits.h>

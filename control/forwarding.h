@@ -24,7 +24,7 @@ int forwarding_namespace(struct keeld *k, const struct config *c, struct port_co
 	RUNS_ON(role_main);
 /*
  * keelfwd opens and closes ports, until `ports`, some or all of `next`, are open. 0, or -errno with `err`;
- * *failed: dataplane/port_set.h.
+ * *failed: dataplane/process/port_set.h.
  */
 int forwarding_change(struct keeld *k, const struct config *next, const struct port_config *ports,
 	unsigned count, unsigned *failed, struct dataplane_error *err) RUNS_ON(role_main);

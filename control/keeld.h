@@ -33,7 +33,7 @@ struct keeld {
 	const char *forwarder_socket; /* of keelfwd; NULL until start(): the default */
 	const char *user; /* started as root; NULL: keel, if there is such a user */
 	const char *forwarder_user; /* of keelfwd, the same; NULL: keel-forwarder */
-	const char *permits[KEELD_PERMITS_MAX]; /* for keelfwd: dataplane/permit.h */
+	const char *permits[KEELD_PERMITS_MAX]; /* for keelfwd: dataplane/process/permit.h */
 	unsigned permit_count;
 	bool file_trusted; /* FILE permits eal_args and devices: control/rights.h */
 	struct stat file_seen; /* of FILE, before FILE was read */

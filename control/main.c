@@ -18,10 +18,10 @@
 #include "control/base/threads.h"
 #include "control/base/watchdog.h"
 #include "control/wiring.h"
-#include "lpm/arena.h"
-#include "lpm/note_work.h"
+#include "lpm/base/arena.h"
+#include "lpm/base/note_work.h"
 #include "lpm/fib.h"
-#include "lpm/hash.h"
+#include "lpm/base/hash.h"
 #include "control/forwarding.h"
 #include "control/rights.h"
 

@@ -4,7 +4,7 @@
 #include "control/apply/apply.h"
 #include "control/base/log.h"
 #include "control/config/config.h"
-#include "lpm/rights.h"
+#include "lpm/base/rights.h"
 
 #include <errno.h>
 #include <linux/capability.h>

@@ -3,7 +3,7 @@
  * The rights of keeld with keelfwd (--forwarder). keeld parses octets of strangers, so keeld gives up
  * all rights that it needs for the start alone: keeld runs as a user, with CAP_NET_BIND_SERVICE
  * only, and a filter kills keeld at a system call that keeld does not need. keelfwd executes the
- * remaining changes of the kernel's tables (dataplane/host_netlink.h).
+ * remaining changes of the kernel's tables (dataplane/process/host_netlink.h).
  *
  * With VPN instances in the document at the start, or where a user other than root was given
  * CAP_SYS_ADMIN (the drop-in of the unit), keeld also keeps CAP_SYS_ADMIN and CAP_NET_ADMIN, and

@@ -13,16 +13,16 @@
 #include "control/rpki/rpki.h"
 #include "control/session/session.h"
 #include "control/base/threads.h"
-#include "lpm/arena.h"
-#include "lpm/note_work.h"
+#include "lpm/base/arena.h"
+#include "lpm/base/note_work.h"
 #include "lpm/fib.h"
-#include "lpm/qsbr.h"
+#include "lpm/base/qsbr.h"
 #include "lpm/table_v4.h"
 #include "lpm/table_v6.h"
-#include "rib/fib_feed.h"
-#include "rib/nexthop.h"
-#include "dataplane/forwarder.h"
-#include "dataplane/port.h"
+#include "rib/feed/fib_feed.h"
+#include "rib/feed/nexthop.h"
+#include "dataplane/process/forwarder.h"
+#include "dataplane/port/port.h"
 
 #include <assert.h>
 #include <errno.h>

@@ -9,14 +9,14 @@
 #include "control/config/config.h"
 #include "control/host/host_routes.h"
 #include "control/base/log.h"
-#include "lpm/netns.h"
+#include "lpm/base/netns.h"
 #include "control/host/netlink.h"
 #include "control/base/threads.h"
 #include "lpm/path_list.h"
 #include "lpm/tunnel_set.h"
-#include "rib/fib_feed.h"
-#include "dataplane/forwarder.h"
-#include "dataplane/port.h"
+#include "rib/feed/fib_feed.h"
+#include "dataplane/process/forwarder.h"
+#include "dataplane/port/port.h"
 
 #include <errno.h>
 #include <stdatomic.h>

@@ -7,8 +7,8 @@
 #include "control/host/netlink.h"
 #include "control/session/session.h"
 #include "control/wiring.h"
-#include "rib/fib_feed.h"
-#include "rib/nexthop.h"
+#include "rib/feed/fib_feed.h"
+#include "rib/feed/nexthop.h"
 
 #include <stdatomic.h>
 

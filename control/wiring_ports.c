@@ -17,9 +17,9 @@
 #include "control/forwarding.h"
 #include "control/host/host_routes.h"
 #include "control/host/netlink.h"
-#include "dataplane/forwarder.h"
-#include "dataplane/port.h"
-#include "dataplane/port_set.h"
+#include "dataplane/process/forwarder.h"
+#include "dataplane/port/port.h"
+#include "dataplane/process/port_set.h"
 
 #include <errno.h>
 #include <stddef.h>

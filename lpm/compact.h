@@ -13,9 +13,9 @@
  */
 #pragma once
 
-#include "lpm/base.h"
+#include "lpm/base/base.h"
 #include "lpm/path_list.h"
-#include "lpm/prefix.h"
+#include "lpm/base/prefix.h"
 
 struct arena;
 struct group_tree;

@@ -15,15 +15,15 @@
  */
 #include "lpm/fib.h"
 
-#include "lpm/arena.h"
+#include "lpm/base/arena.h"
 #include "lpm/compact.h"
 #include "lpm/fib_impl.h"
 #include "lpm/fib_read.h"
 #include "lpm/inspect.h"
 #include "lpm/label_table.h"
-#include "lpm/monotonic.h"
-#include "lpm/qsbr.h"
-#include "lpm/region.h"
+#include "lpm/base/monotonic.h"
+#include "lpm/base/qsbr.h"
+#include "lpm/base/region.h"
 #include "lpm/shadow.h"
 #include "lpm/table_impl.h"
 #include "lpm/table_v4.h"
@@ -1568,7 +1568,7 @@ bool
 fib_reader_bound(
 	const struct fib_reader *shared, const struct bounds *bounds, struct fib_reader *out)
 {
-	/* an index from the tables stays in the place of the region (lpm/bounds.h) */
+	/* an index from the tables stays in the place of the region (lpm/base/bounds.h) */
 	static_assert(REGION_PLACE_BYTES - REGION_BYTES_MAX >
 			      sizeof(uint32_t) * (((uint64_t)UINT32_MAX + 1) + (1u << 24)),
 		"a word of an IPv6 table or of tbl8, in the last line of a region");

@@ -23,10 +23,10 @@
  */
 #pragma once
 
-#include "lpm/base.h"
-#include "lpm/hist.h"
+#include "lpm/base/base.h"
+#include "lpm/base/hist.h"
 #include "lpm/path_list.h"
-#include "lpm/prefix.h"
+#include "lpm/base/prefix.h"
 
 struct arena;
 struct fib;
@@ -205,7 +205,7 @@ bool fib_is_tight(const struct fib *f, struct vrf_id vrf, unsigned afi) RUNS_ON(
 /*
  * Notes for destinations whose installed state changed; each prefix has at most one note, with the
  * newest state. The fib adds a note when a waiting route gets its groups. The caller adds the
- * remaining notes (rib/fib_feed.c).
+ * remaining notes (rib/feed/fib_feed.c).
  */
 struct fib_note {
 	struct vrf_id vrf;

@@ -13,8 +13,8 @@
  */
 #pragma once
 
-#include "lpm/base.h"
-#include "lpm/bounds.h"
+#include "lpm/base/base.h"
+#include "lpm/base/bounds.h"
 #include "lpm/compact.h"
 #include "lpm/fib.h"
 #include "lpm/label_table.h"

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 #include "lpm/group_tree.h"
 
-#include "lpm/arena.h"
+#include "lpm/base/arena.h"
 #include "lpm/shadow.h"
 
 #include <errno.h>

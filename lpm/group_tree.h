@@ -15,7 +15,7 @@
  */
 #pragma once
 
-#include "lpm/base.h"
+#include "lpm/base/base.h"
 #include "lpm/compact.h"
 #include "lpm/path_list.h"
 #include "lpm/table_v6.h"

@@ -1,30 +1,19 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
  * Functions that only tests and benchmarks call: they look at the state of an object or run a part
- * of a module alone. Each belongs to the thread that owns its object.
+ * of a module alone; those of lpm/base/ are in lpm/base/inspect.h. Each belongs to the thread that owns its object.
  */
 #pragma once
 
-#include "lpm/base.h"
+#include "lpm/base/base.h"
 #include "lpm/path_list.h"
-#include "lpm/prefix.h"
+#include "lpm/base/prefix.h"
 
-struct arena;
 struct fib;
-struct hist;
-struct retire_list;
-struct ring;
 struct shadow;
 struct table_v4;
 struct table_v6;
 
-const char *arena_name(const struct arena *a);
-/* Producer or consumer; the value may be outdated on return. */
-unsigned ring_count(const struct ring *r);
-unsigned ring_free_count(const struct ring *r);
-uint64_t retire_waits(const struct retire_list *r);
-/* The SipHash-1-3 part of hash_bytes(). */
-uint64_t hash_sip(const void *bytes, size_t size);
 /* Number of references. */
 unsigned path_list_refs(const struct path_lists *p, struct path_list_id id) RUNS_ON(role_fib);
 /* Longest set prefix that covers `addr`, from the shadow. */
@@ -44,5 +33,3 @@ uint32_t table_v6_groups_used(const struct table_v6 *t);
  * after a bug.
  */
 uint64_t table_v6_short(const struct table_v6 *t);
-/* Empties the histogram. Writer only, or while the writer adds nothing. */
-void hist_reset(struct hist *h);

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 #include "lpm/label_table.h"
 
-#include "lpm/arena.h"
+#include "lpm/base/arena.h"
 
 #include <errno.h>
 

@@ -14,8 +14,8 @@
  */
 #pragma once
 
-#include "lpm/base.h"
-#include "lpm/bounds.h"
+#include "lpm/base/base.h"
+#include "lpm/base/bounds.h"
 #include "lpm/path_list.h"
 
 #include <stdatomic.h>

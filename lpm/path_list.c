@@ -10,9 +10,9 @@
  */
 #include "lpm/path_list.h"
 
-#include "lpm/arena.h"
+#include "lpm/base/arena.h"
 #include "lpm/inspect.h"
-#include "lpm/qsbr.h"
+#include "lpm/base/qsbr.h"
 #include "lpm/shared_tables.h"
 
 #include <errno.h>

@@ -14,8 +14,8 @@
  */
 #pragma once
 
-#include "lpm/base.h"
-#include "lpm/prefix.h"
+#include "lpm/base/base.h"
+#include "lpm/base/prefix.h"
 
 #include <stdatomic.h>
 
@@ -121,7 +121,7 @@ path_list_is_near(unsigned path_count, unsigned all)
 /*
  * The score: two multiplications of MurmurHash3's last step (fib_read.h). Different salts give one hash
  * different scores, so the order of the paths means nothing. The key of the router is in the hash
- * (dataplane/rewrite.h).
+ * (dataplane/forward/rewrite.h).
  */
 #define PATH_SCORE_FIRST 0x85ebca6bu
 #define PATH_SCORE_SECOND 0xc2b2ae35u
@@ -188,7 +188,7 @@ unsigned path_lists_in_use(const struct path_lists *p);
 /* Number of lists in use that lack equal paths because they have PATHS_MAX. Any thread. */
 unsigned path_lists_left_out(const struct path_lists *p);
 /*
- * Longest hash chain found when a list, next hop or adjacency was created (lpm/hash.h). Any
+ * Longest hash chain found when a list, next hop or adjacency was created (lpm/base/hash.h). Any
  * thread.
  */
 uint32_t path_lists_longest_probe(const struct path_lists *p);

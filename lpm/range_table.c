@@ -5,7 +5,7 @@
  */
 #include "lpm/range_table.h"
 
-#include "lpm/arena.h"
+#include "lpm/base/arena.h"
 #include "lpm/shadow.h"
 
 #include <errno.h>

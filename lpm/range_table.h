@@ -25,10 +25,10 @@
  */
 #pragma once
 
-#include "lpm/base.h"
+#include "lpm/base/base.h"
 #include "lpm/compact.h"
 #include "lpm/path_list.h"
-#include "lpm/prefix.h"
+#include "lpm/base/prefix.h"
 
 struct arena;
 struct shadow;

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 #include "lpm/shadow.h"
 
-#include "lpm/arena.h"
+#include "lpm/base/arena.h"
 #include "lpm/shadow_impl.h"
 
 #include <errno.h>

@@ -12,7 +12,7 @@
  */
 #pragma once
 
-#include "lpm/arena.h"
+#include "lpm/base/arena.h"
 #include "lpm/shadow_impl.h"
 
 #include <errno.h>

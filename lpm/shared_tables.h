@@ -5,11 +5,10 @@
  */
 #pragma once
 
-#include "lpm/bounds.h"
+#include "lpm/base/bounds.h"
 #include "lpm/path_list.h"
 
-/* Bytes of a struct qsbr with room for `max_readers` readers, and of a struct path_lists without arrays. */
-size_t qsbr_bytes(unsigned max_readers);
+/* Bytes of a struct path_lists without arrays. */
 size_t path_lists_bytes(void);
 /*
  * For next_hop_peek() in keelfwd: a copy of `shared` in memory of path_lists_bytes() bytes. False: an

@@ -6,7 +6,7 @@
  */
 #pragma once
 
-#include "lpm/arena.h"
+#include "lpm/base/arena.h"
 
 #include <errno.h>
 #include <stdbool.h>

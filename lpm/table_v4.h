@@ -16,7 +16,7 @@
  */
 #pragma once
 
-#include "lpm/base.h"
+#include "lpm/base/base.h"
 #include "lpm/path_list.h"
 
 struct arena;

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 #include "lpm/table_v6.h"
 
-#include "lpm/arena.h"
+#include "lpm/base/arena.h"
 #include "lpm/inspect.h"
 #include "lpm/shadow.h"
 #include "lpm/table_impl.h"

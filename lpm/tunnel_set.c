@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 #include "lpm/tunnel_set.h"
 
-#include "lpm/arena.h"
-#include "lpm/qsbr.h"
+#include "lpm/base/arena.h"
+#include "lpm/base/qsbr.h"
 
 #include <errno.h>
 #include <string.h>

@@ -8,9 +8,9 @@
  */
 #pragma once
 
-#include "lpm/base.h"
-#include "lpm/bounds.h"
-#include "lpm/prefix.h"
+#include "lpm/base/base.h"
+#include "lpm/base/bounds.h"
+#include "lpm/base/prefix.h"
 
 #include <stdatomic.h>
 

@@ -14,22 +14,31 @@ LAYERS = {
     "dataplane": {"dataplane", "lpm"},
     "control": {"control", "dataplane", "rib", "lpm"},
 }
-# The rooms of control/ and the rooms that each may include; every room may include control/base. The files at the top of control/ (main,
-# wiring) are a room as well: they may include every room, and no room includes them.
+# The rooms of each layer, and the rooms of the layer that each may include. "": the files at the top of the layer, a room as well.
+# Every room of control/ but cli may include control/base; no room includes the top of control/ (main, wiring), which may include every room.
 ROOMS = {
-    "base": set(),
-    "bgp": set(),
-    "config": set(),
-    "host": {"config"},
-    "export": {"bgp", "config"},
-    "session": {"export", "bgp", "config"},
-    "rpki": {"config"},
-    "bmp": {"session", "bgp", "config"},
-    "mrt": {"session", "config"},
-    "apply": {"session", "config", "host", "rpki", "bmp", "mrt"},
-    "rpc": {"apply", "session", "config", "host", "rpki", "bmp", "mrt"},
-    "cli": set(),
+    "lpm": {"base": set(), "": {"base"}},
+    "rib": {"table": set(), "policy": {"table"}, "shard": {"table", "policy"}, "feed": {"table", "shard"}},
+    "dataplane": {"port": set(), "forward": {"port"}, "process": {"forward", "port"}},
+    "control": {
+        "base": set(),
+        "bgp": set(),
+        "config": set(),
+        "host": {"config"},
+        "export": {"bgp", "config"},
+        "session": {"export", "bgp", "config"},
+        "rpki": {"config"},
+        "bmp": {"session", "bgp", "config"},
+        "mrt": {"session", "config"},
+        "apply": {"session", "config", "host", "rpki", "bmp", "mrt"},
+        "rpc": {"apply", "session", "config", "host", "rpki", "bmp", "mrt"},
+        "cli": set(),
+    },
 }
+CONTROL = ROOMS["control"]
+for room in CONTROL:
+    CONTROL[room] |= {"base"} - {room} if room != "cli" else set()
+CONTROL[""] = set(CONTROL)
 ROOMS_MAX = 16
 FLOORS_MAX = 8
 # System headers and the folders that may use them.
@@ -49,43 +58,40 @@ EXCEPT = {("rib", "lpm/fib_read.h"): "the hot header is for workers and lpm/fib.
 
 def room_of(path):
     parts = path.split("/")
-    return parts[1] if parts[0] == "control" and len(parts) == 3 else ""
+    return parts[1] if len(parts) == 3 else ""
 
 
 def room_fault(path, name):
-    """Why a file of control/ may not include the header `name` of control/, or None."""
-    mine, other = room_of(path), room_of(name)
-    if mine == "":
-        return None
-    if mine == "cli" and other != "cli":
-        return "control/cli/ is a program of its own"
-    if other != mine and other != "base" and other not in ROOMS[mine]:
-        return "control/%s/ may not include control/%s" % (mine, other or name.split("/")[1])
+    """Why a file of a layer may not include the header `name` of the same layer, or None."""
+    layer, mine, other = path.split("/")[0], room_of(path), room_of(name)
+    if mine not in ROOMS[layer]:
+        return "%s is no room of %s/" % (mine or "the top", layer)
+    if other != mine and other not in ROOMS[layer][mine]:
+        return "%s may not include %s" % (os.path.dirname(path), os.path.dirname(name) if other else name)
     return None
 
 
 def floors(rooms):
     """The floor of each room: 1 where a room includes no other, else one above the highest room that it includes. A room on a circle has none."""
-    above = {room: (others | {"base"}) - {room} if room not in ("base", "cli") else others for room, others in rooms.items()}
     floor = {}
     while True:
-        ready = [room for room in above if room not in floor and all(other in floor for other in above[room])]
+        ready = [room for room in rooms if room not in floor and all(other in floor for other in rooms[room])]
         if not ready:
             return floor
         for room in ready:
-            floor[room] = 1 + max((floor[other] for other in above[room]), default=0)
+            floor[room] = 1 + max((floor[other] for other in rooms[room]), default=0)
 
 
 def rooms_fault(rooms):
-    """Why the rooms are no good order, or None. The top of control/ is one room more, on one floor more."""
+    """Why the rooms of a layer are no good order, or None."""
     floor = floors(rooms)
     circle = sorted(set(rooms) - set(floor))
     if circle:
         return "rooms include each other in a circle: %s" % ", ".join(circle)
-    if len(rooms) + 1 > ROOMS_MAX:
-        return "%d rooms, more than %d" % (len(rooms) + 1, ROOMS_MAX)
-    if max(floor.values()) + 1 > FLOORS_MAX:
-        return "%d floors, more than %d" % (max(floor.values()) + 1, FLOORS_MAX)
+    if len(rooms) > ROOMS_MAX:
+        return "%d rooms, more than %d" % (len(rooms), ROOMS_MAX)
+    if max(floor.values()) > FLOORS_MAX:
+        return "%d floors, more than %d" % (max(floor.values()), FLOORS_MAX)
     return None
 
 
@@ -105,7 +111,7 @@ def faults_of(folder, path, text):
                 yield path, number, line, EXCEPT[folder, name]
             elif name.endswith("_impl.h") and os.path.dirname(name) != os.path.dirname(path):
                 yield path, number, line, "_impl.h stays in its folder"
-            elif target == "control" and room_fault(path, name):
+            elif target == folder and room_fault(path, name):
                 yield path, number, line, room_fault(path, name)
             continue
         for pattern, folders in SYSTEM:
@@ -134,31 +140,33 @@ def check():
 
 
 def self_test():
-    bad = [("lpm", '#include "rib/dest.h"'), ("rib", '#include "control/base/log.h"'), ("rib", '#include "lpm/fib_read.h"'),
-           ("rib", "#include <rte_lpm.h>"), ("dataplane", '#include "rib/dest.h"'), ("rib", "#include <jansson.h>"),
+    bad = [("lpm", '#include "rib/table/dest.h"'), ("rib", '#include "control/base/log.h"'), ("rib", '#include "lpm/fib_read.h"'),
+           ("rib", "#include <rte_lpm.h>"), ("dataplane", '#include "rib/table/dest.h"'), ("rib", "#include <jansson.h>"),
            ("lpm", "#include <rte_ethdev.h>"), ("rib", '#include "lpm/fib_impl.h"'), ("rib", "pthread_create(&t"),
            ("lpm", 'log_event(LOG_INFO, "x")')]
     for folder, line in bad:
-        if not list(faults_of(folder, folder + "/x.c", line)):
+        if not list(faults_of(folder, folder + ("/x.c" if "" in ROOMS[folder] else "/%s/x.c" % min(ROOMS[folder])), line)):
             sys.exit("arrows: self-test: nothing wrong seen in %s: %s" % (folder, line))
     for path, line in [("control/rpc/x.h", '#include "control/wiring_impl.h"'), ("control/apply/x.c", '#include "control/rpc/rpc.h"'), ("control/bgp/x.c", '#include "control/session/session.h"'), ("control/rpc/x.c", '#include "control/session/session_impl.h"'),
+                       ("lpm/base/x.c", '#include "lpm/fib.h"'), ("rib/table/x.c", '#include "rib/shard/shard.h"'), ("dataplane/port/x.c", '#include "dataplane/forward/burst.h"'),
                        ("control/host/x.c", '#include "control/keeld.h"'), ("control/cli/x.c", '#include "control/base/log.h"')]:
-        if not list(faults_of("control", path, line)):
+        if not list(faults_of(path.split("/")[0], path, line)):
             sys.exit("arrows: self-test: nothing wrong seen in %s: %s" % (path, line))
 
 
     chain = {"r%d" % i: {"r%d" % (i - 1)} if i > 0 else set() for i in range(FLOORS_MAX)}
-    for what, rooms in [("a circle", dict(ROOMS, config={"rpc"})), ("too many rooms", dict(ROOMS, **{"r%d" % i: set() for i in range(ROOMS_MAX)})),
-                        ("too many floors", dict(chain, base=set()))]:
+    for what, rooms in [("a circle", dict(CONTROL, config={"rpc"})), ("too many rooms", dict(CONTROL, **{"r%d" % i: set() for i in range(ROOMS_MAX)})),
+                        ("too many floors", dict(chain, top={"r%d" % (FLOORS_MAX - 1)}))]:
         if rooms_fault(rooms) is None:
             sys.exit("arrows: self-test: nothing wrong seen in %s" % what)
 
 
 def main():
     self_test()
-    fault = rooms_fault(ROOMS)
-    if fault:
-        sys.exit("arrows: " + fault)
+    for layer, rooms in ROOMS.items():
+        fault = rooms_fault(rooms)
+        if fault:
+            sys.exit("arrows: %s/: %s" % (layer, fault))
     found = check()
     for path, number, line, why in found:
         print("%s:%d: %s: %s" % (path, number, why, line.strip()))

@@ -12,7 +12,7 @@ __cpu_indicator_init __cpu_model __cpu_features2
 rte_eth_fp_ops rte_eth_call_rx_callbacks rte_eth_call_tx_callbacks __rte_pktmbuf_read rte_pktmbuf_free_bulk rte_mempool_ops_table per_lcore__lcore_id __tls_get_addr __rte_panic
 '
 status=0
-for object in dataplane/worker dataplane/forward dataplane/ip4 dataplane/ip6 dataplane/icmp dataplane/mpls dataplane/fragment dataplane/udp_tunnel dataplane/punt dataplane/resolve dataplane/rewrite lpm/compact_lookup; do
+for object in dataplane/forward_{worker,forward,ip4,ip6,icmp,mpls,fragment,udp_tunnel,punt,resolve,rewrite} lpm/compact_lookup; do # as meson names them
 	file=$(find "$dir/${object%/*}" -path "*keel_${object%/*}*" -name "${object#*/}.c.o")
 	[ -n "$file" ] || { echo "hot: no object of $object.c in $dir"; exit 1; }
 	for symbol in $(nm -u "$file" | awk '{print $2}' | sed 's/@.*//'); do
@@ -20,7 +20,7 @@ for object in dataplane/worker dataplane/forward dataplane/ip4 dataplane/ip6 dat
 	done
 done
 # It must be able to say no: an object that calls the kernel is refused.
-file=$(find "$dir/dataplane" -path '*keel_dataplane*' -name 'xdp.c.o')
+file=$(find "$dir/dataplane" -path '*keel_dataplane*' -name 'port_xdp.c.o')
 refused=0
 for symbol in $(nm -u "$file" | awk '{print $2}' | sed 's/@.*//'); do
 	grep -qwF -- "$symbol" <<<"$allowed" || refused=1

@@ -9,8 +9,8 @@
 #include "control/rpki/rpki.h"
 #include "control/base/log.h"
 #include "control/config/policy_compile.h"
-#include "rib/fib_feed.h"
-#include "rib/policy.h"
+#include "rib/feed/fib_feed.h"
+#include "rib/policy/policy.h"
 
 #include <errno.h>
 #include <stddef.h>

@@ -11,7 +11,7 @@
 #pragma once
 
 #include "control/config/config.h"
-#include "rib/dest.h"
+#include "rib/table/dest.h"
 
 #include <jansson.h>
 

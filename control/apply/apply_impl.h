@@ -21,7 +21,7 @@
 #include "control/apply/peers_impl.h"
 #include "control/apply/selector.h"
 #include "control/apply/trail.h"
-#include "lpm/netns.h"
+#include "lpm/base/netns.h"
 #include "control/base/disk.h"
 #include "control/base/layers.h"
 #include "control/base/threads.h"

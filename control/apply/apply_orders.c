@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 #include "control/apply/apply_impl.h"
 
-#include "rib/fib_feed.h"
+#include "rib/feed/fib_feed.h"
 
 #include <errno.h>
 

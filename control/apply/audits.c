@@ -2,7 +2,7 @@
 #include "control/apply/audits.h"
 
 #include "control/base/layers.h"
-#include "rib/fib_feed.h"
+#include "rib/feed/fib_feed.h"
 
 #include <errno.h>
 #include <stdlib.h>

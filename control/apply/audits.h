@@ -1,13 +1,13 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
- * Audits of the forwarding tables (rib/fib_feed.h) for requests on main. The fib thread runs one
+ * Audits of the forwarding tables (rib/feed/fib_feed.h) for requests on main. The fib thread runs one
  * audit at a time. Requests for the same VRF during an audit share one audit.
  *
  * Writer: main, except audits_turn().
  */
 #pragma once
 
-#include "lpm/base.h"
+#include "lpm/base/base.h"
 
 struct audits;
 struct fib_audit;

@@ -5,7 +5,7 @@
 #include "control/base/log.h"
 #include "control/config/config.h"
 #include "control/config/vrf_names.h"
-#include "rib/vpn.h"
+#include "rib/table/vpn.h"
 
 #include <errno.h>
 #include <jansson.h>

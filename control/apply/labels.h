@@ -16,7 +16,7 @@
  */
 #pragma once
 
-#include "lpm/base.h"
+#include "lpm/base/base.h"
 
 #include <stdbool.h>
 #include <stdint.h>

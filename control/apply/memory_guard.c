@@ -6,7 +6,7 @@
 #include "control/base/log.h"
 #include "control/config/config.h"
 #include "control/session/session.h"
-#include "lpm/arena.h"
+#include "lpm/base/arena.h"
 
 #include <errno.h>
 #include <stddef.h>

@@ -2,7 +2,7 @@
 /*
  * Reaction to a lack of memory (RLIMIT_AS, strict overcommit): the guard ends the session of the
  * peer with the most memory by Cease / Out of Resources (RFC 4486 4), and the shards flush the
- * routes of the peer. Meanwhile the other peers use the reserve of the arenas (lpm/arena.h); where
+ * routes of the peer. Meanwhile the other peers use the reserve of the arenas (lpm/base/arena.h); where
  * the reserve is too small, UPDATEs wait in the shards.
  *
  * Main. A failed allocation on any thread wakes main by an eventfd. One guard in a process: arenas
@@ -10,7 +10,7 @@
  */
 #pragma once
 
-#include "lpm/base.h"
+#include "lpm/base/base.h"
 
 #include <stdint.h>
 

@@ -8,9 +8,9 @@
  */
 #pragma once
 
-#include "lpm/base.h"
-#include "lpm/prefix.h"
-#include "rib/dest.h"
+#include "lpm/base/base.h"
+#include "lpm/base/prefix.h"
+#include "rib/table/dest.h"
 
 struct config_peer;
 struct peers;

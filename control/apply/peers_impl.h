@@ -3,7 +3,7 @@
 #pragma once
 
 #include "control/apply/peers.h"
-#include "rib/shard.h"
+#include "rib/shard/shard.h"
 
 struct config;
 

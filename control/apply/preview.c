@@ -7,7 +7,7 @@
 #include "control/host/host_routes.h"
 #include "control/session/preview_export.h"
 #include "control/base/threads.h"
-#include "rib/preview.h"
+#include "rib/shard/preview.h"
 
 #include <errno.h>
 #include <stddef.h>

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
- * The labels for VPN routes that leave with our next hop (rib/swap.h): 262144 to 524287, in 16 parts.
+ * The labels for VPN routes that leave with our next hop (rib/table/swap.h): 262144 to 524287, in 16 parts.
  * These labels are not stable over restarts. Remote routers may have labels of earlier processes
  * until their sessions with those processes have ended. So each start takes the next part, and after
  * SWAP_START_REST_NS further parts that were in use before; a process never uses the eight parts of
@@ -13,8 +13,8 @@
  */
 #pragma once
 
-#include "lpm/base.h"
-#include "rib/swap.h"
+#include "lpm/base/base.h"
+#include "rib/table/swap.h"
 
 #include <stdbool.h>
 

@@ -9,7 +9,7 @@
  */
 #pragma once
 
-#include "lpm/prefix.h"
+#include "lpm/base/prefix.h"
 
 #include <stdbool.h>
 #include <stddef.h>

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 #include "control/base/layers.h"
 
-#include "lpm/arena.h"
-#include "lpm/qsbr.h"
+#include "lpm/base/arena.h"
+#include "lpm/base/qsbr.h"
 
 void
 layers_on_each(const struct layers *l, void (*fn)(void *arg), void *arg, struct shard **shard)

@@ -9,7 +9,7 @@
 
 #include "control/base/threads.h"
 #include "lpm/fib.h"
-#include "rib/shards.h"
+#include "rib/shard/shards.h"
 
 struct arena;
 struct fib;
@@ -46,7 +46,7 @@ struct layers {
 
 /*
  * Requests to the threads. `fn` is the name of a function `void fn(void *arg)`; clang checks that fn
- * runs on the role of the receiver (FUNCTION_ON in lpm/base.h).
+ * runs on the role of the receiver (FUNCTION_ON in lpm/base/base.h).
  *
  * Main: layers_call_*() runs fn(arg) on the thread and waits. 0, -errno.
  */
@@ -89,7 +89,7 @@ void layers_on_each(const struct layers *l, void (*fn)(void *arg), void *arg, st
 void layers_call_each(const struct layers *l, void (*fn)(void *arg), struct shard_call *call)
 	RUNS_ON(role_main);
 
-/* Main: a read section of the RIB (rib/dest.h) or of the forwarding tables (fib_lookup()). At most 1 ms between begin and end. */
+/* Main: a read section of the RIB (rib/table/dest.h) or of the forwarding tables (fib_lookup()). At most 1 ms between begin and end. */
 void layers_rib_read_begin(const struct layers *l) RUNS_ON(role_main);
 void layers_rib_read_end(const struct layers *l) RUNS_ON(role_main);
 void layers_fib_read_begin(const struct layers *l) RUNS_ON(role_main);

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 #include "control/base/threads.h"
 
-#include "lpm/in_use.h"
-#include "lpm/note_work.h"
+#include "lpm/base/in_use.h"
+#include "lpm/base/note_work.h"
 
 #include <assert.h>
 #include <errno.h>

@@ -8,12 +8,12 @@
  * between slices of at most SLICE_NS.
  *
  * Whoever frees memory first cancels its timers, removes its watches (before close()), and owns no
- * message on its way with the memory as argument: lpm/in_use.h.
+ * message on its way with the memory as argument: lpm/base/in_use.h.
  */
 #pragma once
 
-#include "lpm/base.h"
-#include "lpm/hist.h"
+#include "lpm/base/base.h"
+#include "lpm/base/hist.h"
 
 struct thread;
 
@@ -146,7 +146,7 @@ struct thread_turn {
 	char name[16];
 	bool adopted; /* main */
 	uint64_t began_ns; /* begin of the running turn; 0: the thread sleeps */
-	const char *doing; /* lpm/note_work.h; never NULL */
+	const char *doing; /* lpm/base/note_work.h; never NULL */
 };
 /*
  * The running turn of thread `number`; a thread keeps its number for life. False: no such thread.

@@ -2,7 +2,7 @@
 /*
  * The watchdog: a thread is late when a turn lasts WATCHDOG_LATE_NS. Watches all threads of control/base/threads.h, main included.
  *
- * Runs on the thread keel-watch, which reads the notes of all threads (lpm/note_work.h), logs `thread-late` and
+ * Runs on the thread keel-watch, which reads the notes of all threads (lpm/base/note_work.h), logs `thread-late` and
  * `thread-late-end`, and records. Main turns the records into alarms and events. Created by main before the other threads start, destroyed by main
  * before the threads end.
  *

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 #include "control/base/zones.h"
 
-#include "lpm/prefix.h"
+#include "lpm/base/prefix.h"
 
 #include <net/if.h>
 #include <stdatomic.h>

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
- * Zones of link-local addresses (lpm/prefix.h) and interfaces of the kernel. The zone of a port has the name of the port, and the interface of the
+ * Zones of link-local addresses (lpm/base/prefix.h) and interfaces of the kernel. The zone of a port has the name of the port, and the interface of the
  * port may have a different name. Every interface without a port has the zone of its own name. The
  * table of ports is valid in the network namespace of its writer; elsewhere all interfaces have zones by name.
  *

@@ -3,7 +3,7 @@
 
 #include "control/bgp/bgp_attr_impl.h"
 #include "control/bgp/bgp_msg.h"
-#include "rib/refused.h"
+#include "rib/shard/refused.h"
 
 struct decode;
 

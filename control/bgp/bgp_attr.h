@@ -8,8 +8,8 @@
 #include "control/bgp/bgp_error.h"
 #include "control/bgp/bgp_nlri.h"
 #include "control/bgp/wire.h"
-#include "rib/attr.h"
-#include "rib/role.h"
+#include "rib/table/attr.h"
+#include "rib/table/role.h"
 
 #include <stdbool.h>
 #include <stddef.h>

@@ -5,7 +5,7 @@
 #include "control/bgp/bgp_attr.h"
 #include "control/bgp/bgp_attr_impl.h"
 #include "control/bgp/bgp_msg.h"
-#include "rib/refused.h"
+#include "rib/shard/refused.h"
 
 #include <arpa/inet.h>
 #include <stdio.h>

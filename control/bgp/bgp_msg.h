@@ -7,8 +7,8 @@
 
 #include "control/bgp/bgp_error.h"
 #include "control/bgp/wire.h"
-#include "lpm/prefix.h"
-#include "rib/role.h"
+#include "lpm/base/prefix.h"
+#include "rib/table/role.h"
 
 #include <stdbool.h>
 #include <stddef.h>

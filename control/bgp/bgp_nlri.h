@@ -7,8 +7,8 @@
 
 #include "control/bgp/bgp_error.h"
 #include "control/bgp/wire.h"
-#include "lpm/prefix.h"
-#include "rib/vpn.h"
+#include "lpm/base/prefix.h"
+#include "rib/table/vpn.h"
 
 #include <stdbool.h>
 #include <stdint.h>

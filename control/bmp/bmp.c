@@ -2,9 +2,9 @@
 #include "control/bmp/bmp_impl.h"
 
 #include "control/base/log.h"
-#include "lpm/arena.h"
-#include "lpm/qsbr.h"
-#include "rib/journal.h"
+#include "lpm/base/arena.h"
+#include "lpm/base/qsbr.h"
+#include "rib/table/journal.h"
 
 #include <errno.h>
 #include <net/if.h>

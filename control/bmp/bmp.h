@@ -2,7 +2,7 @@
 /*
  * BMP: sessions and tables for collectors (RFC 7854, RFC 9069).
  *
- * The thread keel-bmp owns the connections. Sources: the rings of changed paths (rib/path_ring.h), a cursor of the
+ * The thread keel-bmp owns the connections. Sources: the rings of changed paths (rib/table/path_ring.h), a cursor of the
  * journal, and session_monitor_peek() after each change of a session. The sources give names; the thread reads the
  * state by RCU and stores no route. A collector has an output buffer of fixed size. A change without room sets a bit
  * for the peer; when the collector reads again, Peer Down, Peer Up and all routes of the peer follow. A collector that
@@ -12,7 +12,7 @@
  */
 #pragma once
 
-#include "lpm/base.h"
+#include "lpm/base/base.h"
 
 #include <jansson.h>
 

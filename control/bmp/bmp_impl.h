@@ -12,8 +12,8 @@
 #include "control/bmp/bmp_msg.h"
 #include "control/config/config.h"
 #include "control/session/session.h"
-#include "rib/path_ring.h"
-#include "rib/shard.h"
+#include "rib/table/path_ring.h"
+#include "rib/shard/shard.h"
 
 #define SECOND UINT64_C(1000000000)
 #define OUT_SIZE (1u << 20)

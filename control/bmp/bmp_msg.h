@@ -6,8 +6,8 @@
 #pragma once
 
 #include "control/bgp/wire.h"
-#include "lpm/prefix.h"
-#include "rib/vpn.h"
+#include "lpm/base/prefix.h"
+#include "rib/table/vpn.h"
 
 enum bmp_type {
 	BMP_ROUTE_MONITORING,

@@ -2,9 +2,9 @@
 /* Routes as Route Monitoring messages (RFC 7854 4.6): live changes, and walks of whole tables. */
 #include "control/bmp/bmp_impl.h"
 
-#include "lpm/arena.h"
-#include "rib/journal.h"
-#include "rib/nlri.h"
+#include "lpm/base/arena.h"
+#include "rib/table/journal.h"
+#include "rib/table/nlri.h"
 
 #include <stdlib.h>
 #include <string.h>

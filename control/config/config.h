@@ -6,13 +6,13 @@
  */
 #pragma once
 
-#include "dataplane/host_class.h"
-#include "lpm/base.h"
+#include "dataplane/port/host_class.h"
+#include "lpm/base/base.h"
 #include "lpm/path_list.h"
-#include "lpm/prefix.h"
-#include "rib/policy.h"
-#include "rib/role.h"
-#include "rib/vpn.h"
+#include "lpm/base/prefix.h"
+#include "rib/policy/policy.h"
+#include "rib/table/role.h"
+#include "rib/table/vpn.h"
 
 #include <jansson.h>
 

@@ -3,8 +3,8 @@
 #include "control/config/config_impl.h"
 
 #include "control/config/policy_compile.h"
-#include "rib/dest.h"
-#include "rib/policy.h"
+#include "rib/table/dest.h"
+#include "rib/policy/policy.h"
 
 #include <stdio.h>
 

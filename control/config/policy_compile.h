@@ -7,7 +7,7 @@
 #pragma once
 
 #include "control/config/config.h"
-#include "rib/policy_build.h"
+#include "rib/policy/policy_build.h"
 
 struct policy_set;
 

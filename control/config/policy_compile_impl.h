@@ -6,7 +6,7 @@
 
 #include "control/config/config_impl.h"
 #include "control/config/policy_compile.h"
-#include "rib/policy_build.h"
+#include "rib/policy/policy_build.h"
 
 enum list_kind {
 	LIST_PREFIX,

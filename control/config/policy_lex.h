@@ -7,8 +7,8 @@
  */
 #pragma once
 
-#include "lpm/base.h"
-#include "lpm/prefix.h"
+#include "lpm/base/base.h"
+#include "lpm/base/prefix.h"
 
 #include <jansson.h>
 

@@ -3,7 +3,7 @@
 #include "control/config/policy_compile_impl.h"
 
 #include "control/config/policy_text.h"
-#include "rib/vpn.h"
+#include "rib/table/vpn.h"
 
 #include <errno.h>
 #include <stdio.h>

@@ -6,7 +6,7 @@
 #include "control/base/threads.h"
 #include "control/config/config.h"
 #include "control/export/update_group_impl.h"
-#include "lpm/arena.h"
+#include "lpm/base/arena.h"
 
 #include <errno.h>
 

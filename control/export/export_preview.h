@@ -8,10 +8,10 @@
  */
 #pragma once
 
-#include "lpm/base.h"
-#include "rib/policy.h"
-#include "rib/preview.h"
-#include "rib/shards.h"
+#include "lpm/base/base.h"
+#include "rib/policy/policy.h"
+#include "rib/shard/preview.h"
+#include "rib/shard/shards.h"
 
 struct arena;
 struct adj_records;

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 #include "control/export/rt_filter.h"
 
-#include "lpm/arena.h"
-#include "rib/vpn.h"
+#include "lpm/base/arena.h"
+#include "rib/table/vpn.h"
 
 #include <string.h>
 

@@ -7,8 +7,8 @@
  */
 #pragma once
 
-#include "lpm/base.h"
-#include "rib/attr.h"
+#include "lpm/base/base.h"
+#include "rib/table/attr.h"
 
 struct arena;
 

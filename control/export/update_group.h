@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
- * Export. Peers with equal export rules share an update group: one Adj-RIB-Out (rib/adj_rib_out.h) and one ordered stream of packed messages. Each
+ * Export. Peers with equal export rules share an update group: one Adj-RIB-Out (rib/table/adj_rib_out.h) and one ordered stream of packed messages. Each
  * member copies the messages from a place in the stream, and inserts the next hop of its session.
  *
  * Initial table, live changes, BoRR, EoRR and End-of-RIB are all parts of the stream, so their order is fixed. A group keeps a limited part of the stream
@@ -17,9 +17,9 @@
 #pragma once
 
 #include "control/bgp/bgp_attr.h"
-#include "lpm/base.h"
-#include "rib/policy.h"
-#include "rib/shards.h"
+#include "lpm/base/base.h"
+#include "rib/policy/policy.h"
+#include "rib/shard/shards.h"
 
 struct arena;
 struct adj_records;
@@ -53,7 +53,7 @@ struct update_groups_config {
 	uint32_t stall_octets;
 };
 int update_groups_create(const struct update_groups_config *c, struct update_groups **out);
-/* Puts evaluations of destinations into `tap` from now on (rib/trace.h); NULL: ends. Lent until the next call. */
+/* Puts evaluations of destinations into `tap` from now on (rib/shard/trace.h); NULL: ends. Lent until the next call. */
 void update_groups_trace(struct update_groups *s, struct trace_tap *tap) RUNS_ON(role_session);
 /*
  * Puts the names of changed routes into `ring` from now on, for BMP; NULL: ends. Lent until the next call. A name is the

@@ -4,7 +4,7 @@
  * `gone`, the route must be withdrawn. Repeated changes of a destination set one bit. The member returns to the stream when no bit is set.
  *
  * Order: announcements may be early. A member withdraws only when no announcement is left (the peer then has at least the routes of the group), and only
- * while no withdrawal of the group must wait (rib/journal.h). A cursor of the member holds the tombstones of `gone`. When too many tombstones are held, the
+ * while no withdrawal of the group must wait (rib/table/journal.h). A cursor of the member holds the tombstones of `gone`. When too many tombstones are held, the
  * shards wait; when the peer does not read (below), a shard evicts the cursor of this member alone.
  */
 #include "control/export/update_group_impl.h"

@@ -16,11 +16,11 @@
 
 #include "control/bgp/bgp_msg.h"
 #include "control/export/update_group.h"
-#include "lpm/arena.h"
-#include "rib/adj_rib_out.h"
-#include "rib/role.h"
-#include "rib/swap.h"
-#include "rib/walk.h"
+#include "lpm/base/arena.h"
+#include "rib/table/adj_rib_out.h"
+#include "rib/table/role.h"
+#include "rib/table/swap.h"
+#include "rib/shard/walk.h"
 
 #define BATCH_CHANGES 1024u
 /*
@@ -285,7 +285,7 @@ struct update_group {
 	bool bulk; /* the journal has unread bulk entries */
 	bool bulk_held; /* and these wait for the members */
 
-	/* Recovery after the journal has lapped the cursor, in the steps of rib/journal.h. Withdrawals up to `upto` come last. */
+	/* Recovery after the journal has lapped the cursor, in the steps of rib/table/journal.h. Withdrawals up to `upto` come last. */
 	enum catch_up catch_up;
 	struct walk catch_up_walk;
 	uint32_t reach_back, upto;

@@ -7,7 +7,7 @@
  */
 #include "control/export/update_group_impl.h"
 
-#include "rib/path_ring.h"
+#include "rib/table/path_ring.h"
 
 #include <string.h>
 

@@ -10,7 +10,7 @@
 #include "control/export/update_group_impl.h"
 
 #include "control/base/threads.h"
-#include "rib/path_ring.h"
+#include "rib/table/path_ring.h"
 
 #include <errno.h>
 #include <string.h>

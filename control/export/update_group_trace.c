@@ -1,9 +1,9 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
-/* Events of traces (rib/trace.h): destinations that a group has evaluated. Names of changed routes for BMP. */
+/* Events of traces (rib/shard/trace.h): destinations that a group has evaluated. Names of changed routes for BMP. */
 #include "control/export/update_group_impl.h"
 
-#include "rib/path_ring.h"
-#include "rib/trace.h"
+#include "rib/table/path_ring.h"
+#include "rib/shard/trace.h"
 
 void
 update_groups_trace(struct update_groups *s, struct trace_tap *tap)

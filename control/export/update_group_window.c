@@ -7,7 +7,7 @@
 #include "control/export/update_group_impl.h"
 
 #include "control/base/threads.h"
-#include "rib/journal_prefetch.h"
+#include "rib/shard/journal_prefetch.h"
 
 #include <errno.h>
 #include <string.h>

@@ -7,7 +7,7 @@
 #include "lpm/fib.h"
 #include "lpm/table_v4.h"
 #include "lpm/table_v6.h"
-#include "dataplane/port.h"
+#include "dataplane/port/port.h"
 
 #include <errno.h>
 #include <fcntl.h>

@@ -6,7 +6,7 @@
  */
 #pragma once
 
-#include "lpm/base.h"
+#include "lpm/base/base.h"
 
 #include <stddef.h>
 

@@ -7,9 +7,9 @@
 #include "control/config/policy_compile.h"
 #include "control/base/threads.h"
 #include "lpm/path_list.h"
-#include "rib/fib_feed.h"
-#include "rib/preview.h"
-#include "rib/shard.h"
+#include "rib/feed/fib_feed.h"
+#include "rib/shard/preview.h"
+#include "rib/shard/shard.h"
 
 #include <errno.h>
 #include <stdlib.h>

@@ -9,9 +9,9 @@
  */
 #pragma once
 
-#include "lpm/base.h"
-#include "lpm/prefix.h"
-#include "rib/policy.h"
+#include "lpm/base/base.h"
+#include "lpm/base/prefix.h"
+#include "rib/policy/policy.h"
 
 struct config;
 struct host_routes;

@@ -4,9 +4,9 @@
 
 #include "control/base/log.h"
 #include "control/base/zones.h"
-#include "lpm/arena.h"
-#include "lpm/netns.h"
-#include "lpm/note_work.h"
+#include "lpm/base/arena.h"
+#include "lpm/base/netns.h"
+#include "lpm/base/note_work.h"
 
 #include <errno.h>
 #include <libmnl/libmnl.h>

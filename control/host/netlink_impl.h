@@ -7,7 +7,7 @@
 
 #include "control/host/netlink.h"
 #include "control/base/threads.h"
-#include "lpm/base.h"
+#include "lpm/base/base.h"
 
 #include <linux/neighbour.h>
 #include <linux/rtnetlink.h>

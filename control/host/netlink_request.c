@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 #include "control/host/netlink_impl.h"
-#include "lpm/arena.h"
+#include "lpm/base/arena.h"
 
-#include "lpm/netns.h"
+#include "lpm/base/netns.h"
 
 #include <errno.h>
 #include <libmnl/libmnl.h>

@@ -5,8 +5,8 @@
  * routes and routes through an interface of the mirror.
  */
 #include "control/host/netlink_impl.h"
-#include "lpm/arena.h"
-#include "rib/fib_feed.h"
+#include "lpm/base/arena.h"
+#include "rib/feed/fib_feed.h"
 
 #include <errno.h>
 #include <libmnl/libmnl.h>

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 #include "control/base/log.h"
 #include "control/host/netlink_impl.h"
-#include "lpm/arena.h"
-#include "lpm/own_table.h"
+#include "lpm/base/arena.h"
+#include "lpm/base/own_table.h"
 
 #include <errno.h>
 #include <libmnl/libmnl.h>

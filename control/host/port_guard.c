@@ -2,9 +2,9 @@
 #include "control/host/netlink_impl.h"
 #include "control/base/log.h"
 #include "control/host/vlan_offload.h"
-#include "lpm/net_feature.h"
-#include "lpm/note_file.h"
-#include "lpm/arena.h"
+#include "lpm/base/net_feature.h"
+#include "lpm/base/note_file.h"
+#include "lpm/base/arena.h"
 
 #include <errno.h>
 #include <fcntl.h>

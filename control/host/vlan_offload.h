@@ -8,14 +8,14 @@
  * far end. Transmit offload is switched off where the far end is in our network namespace, or in a
  * namespace with a name in /run/netns.
  *
- * A setting is named by a path of lpm/net_feature.h, as port_guard.c notes and restores it.
+ * A setting is named by a path of lpm/base/net_feature.h, as port_guard.c notes and restores it.
  *
  * Main. All functions are plain system calls, without state.
  */
 #pragma once
 
-#include "lpm/base.h"
-#include "lpm/net_feature.h"
+#include "lpm/base/base.h"
+#include "lpm/base/net_feature.h"
 
 struct mnl_socket;
 

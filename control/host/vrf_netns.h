@@ -8,8 +8,8 @@
  */
 #pragma once
 
-#include "lpm/netns.h"
-#include "lpm/base.h"
+#include "lpm/base/netns.h"
+#include "lpm/base/base.h"
 
 /*
  * Creates or adopts the namespace `name`, with lo up. 0, and *out is for vrf_netns_remove();

@@ -6,7 +6,7 @@
 #include "control/base/log.h"
 #include "control/session/mrt.h"
 #include "control/session/session.h"
-#include "rib/attr_packed.h"
+#include "rib/table/attr_packed.h"
 
 #include <errno.h>
 #include <stdlib.h>

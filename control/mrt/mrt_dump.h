@@ -9,7 +9,7 @@
  */
 #pragma once
 
-#include "lpm/base.h"
+#include "lpm/base/base.h"
 
 #include <stdint.h>
 

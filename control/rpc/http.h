@@ -8,7 +8,7 @@
  */
 #pragma once
 
-#include "lpm/prefix.h"
+#include "lpm/base/prefix.h"
 
 struct http;
 struct rpc;

@@ -12,7 +12,7 @@
 #pragma once
 
 #include "control/base/threads.h"
-#include "lpm/prefix.h"
+#include "lpm/base/prefix.h"
 
 #include <sys/socket.h>
 

@@ -5,7 +5,7 @@
 #include "control/rpc/http.h"
 
 #include "control/rpc/rpc_impl.h"
-#include "rib/refused.h"
+#include "rib/shard/refused.h"
 
 #include <errno.h>
 #include <stdio.h>
@@ -456,7 +456,7 @@ member_sample(const struct http_metrics *m, unsigned i, const json_t *row, const
 	number(m->part[i], v);
 }
 
-/* True for the causes that count the paths in a state now (rib/refused.h): such a number also falls. */
+/* True for the causes that count the paths in a state now (rib/shard/refused.h): such a number also falls. */
 static bool
 is_state(const char *cause)
 {

@@ -7,7 +7,7 @@
  */
 #pragma once
 
-#include "lpm/base.h"
+#include "lpm/base/base.h"
 
 #include <microhttpd.h>
 

@@ -3,7 +3,7 @@
 #include "control/rpc/rpc_call.h"
 
 #include "control/config/config.h"
-#include "lpm/note_work.h"
+#include "lpm/base/note_work.h"
 
 #include <stdarg.h>
 #include <stdio.h>

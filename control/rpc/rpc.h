@@ -5,7 +5,7 @@
  */
 #pragma once
 
-#include "lpm/base.h"
+#include "lpm/base/base.h"
 
 #include <jansson.h>
 #include <stdbool.h>

@@ -11,15 +11,15 @@
 #include "control/mrt/mrt.h"
 #include "control/rpki/rpki.h"
 #include "control/host/netlink.h"
-#include "dataplane/port.h"
+#include "dataplane/port/port.h"
 #include "lpm/fib.h"
 #include "lpm/path_list.h"
-#include "rib/attr.h"
-#include "rib/dest.h"
-#include "rib/fib_feed.h"
-#include "rib/nexthop.h"
-#include "rib/policy.h"
-#include "rib/vrp.h"
+#include "rib/table/attr.h"
+#include "rib/table/dest.h"
+#include "rib/feed/fib_feed.h"
+#include "rib/feed/nexthop.h"
+#include "rib/policy/policy.h"
+#include "rib/table/vrp.h"
 
 #include <stdarg.h>
 #include <stdio.h>
@@ -415,7 +415,7 @@ next_hop_again(struct alarms_of *a)
 	return json_object_get(a->env->alarms_since, key) != NULL;
 }
 
-/* Routes refused by causes that raise an alarm (rib/refused.h). The text names the most frequent causes. */
+/* Routes refused by causes that raise an alarm (rib/shard/refused.h). The text names the most frequent causes. */
 static void
 refused_look(struct alarms_of *a)
 {

@@ -4,11 +4,11 @@
 
 #include "control/config/config.h"
 #include "control/base/threads.h"
-#include "lpm/arena.h"
+#include "lpm/base/arena.h"
 #include "lpm/fib.h"
-#include "rib/fib_feed.h"
-#include "dataplane/forwarder.h"
-#include "dataplane/port.h"
+#include "rib/feed/fib_feed.h"
+#include "dataplane/process/forwarder.h"
+#include "dataplane/port/port.h"
 
 #include <errno.h>
 #include <stdlib.h>

@@ -9,12 +9,12 @@
 #include "control/config/policy_compile.h"
 #include "control/session/session.h"
 #include "control/base/threads.h"
-#include "dataplane/port.h"
-#include "lpm/arena.h"
+#include "dataplane/port/port.h"
+#include "lpm/base/arena.h"
 #include "lpm/fib.h"
-#include "rib/fib_feed.h"
-#include "rib/policy.h"
-#include "rib/shard.h"
+#include "rib/feed/fib_feed.h"
+#include "rib/policy/policy.h"
+#include "rib/shard/shard.h"
 
 #include <stdio.h>
 #include <stdlib.h>

@@ -7,12 +7,12 @@
 #include "control/host/netlink.h"
 #include "control/base/threads.h"
 #include "lpm/fib.h"
-#include "rib/fib_feed.h"
-#include "dataplane/forwarder.h"
-#include "dataplane/host_path.h"
-#include "dataplane/port.h"
-#include "dataplane/stats.h"
-#include "dataplane/worker.h"
+#include "rib/feed/fib_feed.h"
+#include "dataplane/process/forwarder.h"
+#include "dataplane/process/host_path.h"
+#include "dataplane/port/port.h"
+#include "dataplane/forward/stats.h"
+#include "dataplane/forward/worker.h"
 
 #include <linux/neighbour.h>
 #include <stdio.h>

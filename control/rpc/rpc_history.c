@@ -1,15 +1,15 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
  * rib.history, keel-rpc(7): the last changes of one prefix. The shard has records of changes
- * (rib/history.h) and of refused announcements (rib/refused.h). Announcements without a record have
+ * (rib/shard/history.h) and of refused announcements (rib/shard/refused.h). Announcements without a record have
  * their times in the present paths, and in the records of the changes that ended the paths.
  */
 #include "control/rpc/rpc_rib_impl.h"
 
 #include "control/base/threads.h"
 #include "control/config/config.h"
-#include "rib/history.h"
-#include "rib/shard.h"
+#include "rib/shard/history.h"
+#include "rib/shard/shard.h"
 
 #include <stdlib.h>
 #include <string.h>

@@ -13,8 +13,8 @@
 #include "control/base/layers.h"
 #include "control/host/netlink.h"
 #include "control/rpc/rpc.h"
-#include "lpm/hist.h"
-#include "lpm/prefix.h"
+#include "lpm/base/hist.h"
+#include "lpm/base/prefix.h"
 
 struct rpc_call;
 struct rpc_audit;

@@ -5,7 +5,7 @@
 #include "control/config/config.h"
 #include "control/config/policy_compile.h"
 #include "control/apply/preview.h"
-#include "rib/policy.h"
+#include "rib/policy/policy.h"
 
 #include <errno.h>
 #include <string.h>

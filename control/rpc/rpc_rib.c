@@ -8,13 +8,13 @@
 #include "control/rpki/rpki.h"
 #include "control/session/session.h"
 #include "control/base/threads.h"
-#include "lpm/arena.h"
+#include "lpm/base/arena.h"
 #include "lpm/fib.h"
-#include "rib/decision.h"
-#include "rib/fib_feed.h"
-#include "rib/leak.h"
-#include "rib/shard.h"
-#include "rib/vrp.h"
+#include "rib/table/decision.h"
+#include "rib/feed/fib_feed.h"
+#include "rib/shard/leak.h"
+#include "rib/shard/shard.h"
+#include "rib/table/vrp.h"
 
 #include <inttypes.h>
 #include <stdio.h>

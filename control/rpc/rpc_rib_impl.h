@@ -4,10 +4,10 @@
 
 #include "control/rpc/rpc_impl.h"
 
-#include "lpm/prefix.h"
-#include "rib/refused.h"
-#include "rib/shards.h"
-#include "rib/vpn.h"
+#include "lpm/base/prefix.h"
+#include "rib/shard/refused.h"
+#include "rib/shard/shards.h"
+#include "rib/table/vpn.h"
 
 enum view {
 	VIEW_ADJ_IN_PRE,

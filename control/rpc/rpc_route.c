@@ -3,8 +3,8 @@
 #include "control/rpc/rpc_impl.h"
 
 #include "control/config/policy_compile.h"
-#include "rib/attr.h"
-#include "rib/vpn.h"
+#include "rib/table/attr.h"
+#include "rib/table/vpn.h"
 
 #include <errno.h>
 #include <stdio.h>

@@ -6,8 +6,8 @@
 #include "control/rpc/rpc_rib_impl.h"
 
 #include "control/config/policy_compile.h"
-#include "rib/policy.h"
-#include "rib/policy_build.h"
+#include "rib/policy/policy.h"
+#include "rib/policy/policy_build.h"
 
 #include <errno.h>
 #include <stdlib.h>

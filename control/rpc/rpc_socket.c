@@ -4,7 +4,7 @@
 #include "control/rpc/rpc_call.h"
 
 #include "control/base/log.h"
-#include "rib/attr.h"
+#include "rib/table/attr.h"
 
 #include <errno.h>
 #include <stdio.h>

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
- * trace.start and trace.stop, keel-rpc(7). A trace is a filter on the threads (rib/trace.h). Main
+ * trace.start and trace.stop, keel-rpc(7). A trace is a filter on the threads (rib/shard/trace.h). Main
  * reads the taps of all threads each POLL_NS, puts the events in the order of time, and sends each
  * as an event of the topic `trace`, and into the trace's capture file.
  *
@@ -13,9 +13,9 @@
 #include "control/config/config.h"
 #include "control/config/policy_compile.h"
 #include "control/session/session.h"
-#include "lpm/arena.h"
-#include "rib/fib_feed.h"
-#include "rib/trace.h"
+#include "lpm/base/arena.h"
+#include "rib/feed/fib_feed.h"
+#include "rib/shard/trace.h"
 
 #include <errno.h>
 #include <stdio.h>

@@ -3,7 +3,7 @@
 #include "control/rpc/rpc_impl.h"
 
 #include "control/config/config.h"
-#include "rib/shards.h"
+#include "rib/shard/shards.h"
 
 #include <string.h>
 

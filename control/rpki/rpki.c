@@ -5,9 +5,9 @@
 #include "control/base/log.h"
 #include "control/config/config.h"
 #include "control/rpki/rtr.h"
-#include "lpm/arena.h"
-#include "rib/shard.h"
-#include "rib/vrp.h"
+#include "lpm/base/arena.h"
+#include "rib/shard/shard.h"
+#include "rib/table/vrp.h"
 
 #include <errno.h>
 #include <linux/tcp.h>

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 #include "control/rpki/rtr.h"
 
-#include "lpm/arena.h"
-#include "rib/vrp.h"
+#include "lpm/base/arena.h"
+#include "rib/table/vrp.h"
 
 #include <errno.h>
 #include <stdarg.h>

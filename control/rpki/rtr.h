@@ -11,7 +11,7 @@
  */
 #pragma once
 
-#include "lpm/base.h"
+#include "lpm/base/base.h"
 
 struct arena;
 struct rtr;

@@ -2,7 +2,7 @@
 #include "control/session/fsm.h"
 
 #include "control/bgp/bgp_error.h"
-#include "lpm/base.h"
+#include "lpm/base/base.h"
 
 /*
  * Actions of transitions to Idle. CLOSED: close the connection; FAILED: and start again after idle

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 #include "control/session/host_socket.h"
 
-#include "lpm/netns.h"
+#include "lpm/base/netns.h"
 #include "control/base/zones.h"
 
 #include <errno.h>

@@ -6,8 +6,8 @@
 #pragma once
 
 #include "control/bgp/wire.h"
-#include "lpm/prefix.h"
-#include "rib/attr.h"
+#include "lpm/base/prefix.h"
+#include "rib/table/attr.h"
 
 enum { MRT_PEER_INDEX_TABLE = 1, MRT_RIB_IPV4 = 2, MRT_RIB_IPV6 = 4, MRT_ADD_PATH = 6 };
 

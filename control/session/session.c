@@ -4,9 +4,9 @@
 #include "control/base/log.h"
 #include "control/session/session_impl.h"
 
-#include "rib/adj_rib_out.h"
-#include "lpm/note_work.h"
-#include "lpm/qsbr.h"
+#include "rib/table/adj_rib_out.h"
+#include "lpm/base/note_work.h"
+#include "lpm/base/qsbr.h"
 
 #include <assert.h>
 #include <errno.h>

@@ -16,11 +16,11 @@
 #include "control/base/threads.h"
 #include "control/session/fsm.h"
 #include "control/export/update_group.h"
-#include "lpm/base.h"
-#include "lpm/hist.h"
-#include "rib/policy.h"
-#include "rib/shard.h"
-#include "rib/swap.h"
+#include "lpm/base/base.h"
+#include "lpm/base/hist.h"
+#include "rib/policy/policy.h"
+#include "rib/shard/shard.h"
+#include "rib/table/swap.h"
 
 struct netns;
 struct arena;
@@ -115,7 +115,7 @@ struct speaker_config {
 	int (*event_reserve)(void *ctx, unsigned count);
 	void (*event_release)(void *ctx, unsigned count);
 	/*
-	 * Labels for VPN routes with our next hop (rib/swap.h; .arena is ignored). labels() sends
+	 * Labels for VPN routes with our next hop (rib/table/swap.h; .arena is ignored). labels() sends
 	 * the orders to the fib thread (fib_feed_swaps()); speaker_labels() takes the answers. NULL:
 	 * such routes are not advertised.
 	 */
@@ -148,7 +148,7 @@ void speaker_idle(void *ctx);
 void speaker_busy(void *ctx);
 
 /*
- * Puts messages of all sessions, and evaluations of export, into `tap` from now on (rib/trace.h);
+ * Puts messages of all sessions, and evaluations of export, into `tap` from now on (rib/shard/trace.h);
  * NULL: ends. Lent until the next call. A sent message is traced when it enters the output buffer.
  */
 void speaker_trace(struct speaker *s, struct trace_tap *tap) RUNS_ON(role_session);
@@ -499,7 +499,7 @@ bool session_monitor_peek(struct speaker *s, struct peer_id id, struct session_m
 bool speaker_monitor_changed(struct speaker *s, uint64_t peers[PEER_WORDS]);
 
 /*
- * Puts the names of changed routes of Adj-RIB-Out into `ring` from now on (rib/path_ring.h); NULL: ends. Lent until the next
+ * Puts the names of changed routes of Adj-RIB-Out into `ring` from now on (rib/table/path_ring.h); NULL: ends. Lent until the next
  * call. speaker_out_named() reads a name: the members of its update group, a family and a table; false: the group is gone. The
  * routes are those of session_adj_out().
  */

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
- * The last faulty messages of a peer, and the log line of each. The shard counts the refused prefixes (rib/refused.h).
+ * The last faulty messages of a peer, and the log line of each. The shard counts the refused prefixes (rib/shard/refused.h).
  *
  * The record of a peer is allocated with the first faulty message and lives as long as the peer, so that it can be read when the session
  * is down. A peer has at most SESSION_FAULTS entries; all peers together keep at most FAULT_OCTETS_ALL octets of messages.
@@ -9,7 +9,7 @@
 
 #include "control/bgp/bgp_attr.h"
 #include "control/base/log.h"
-#include "lpm/arena.h"
+#include "lpm/base/arena.h"
 
 #include <stdio.h>
 #include <string.h>

@@ -32,8 +32,8 @@
 #include "control/base/threads.h"
 #include "control/export/rt_filter.h"
 #include "control/export/update_group.h"
-#include "lpm/arena.h"
-#include "lpm/in_use.h"
+#include "lpm/base/arena.h"
+#include "lpm/base/in_use.h"
 
 #include <stddef.h>
 
@@ -863,7 +863,7 @@ void labels_fini(struct speaker *s);
 int labels_start(struct speaker *s);
 /* A session is up: labels rest at least for the restart time of the peer. */
 void labels_up(const struct connection *c) RUNS_ON(role_session);
-/* The labels of the peer (rib/swap.h). */
+/* The labels of the peer (rib/table/swap.h). */
 void labels_view(const struct peer *p, struct session_view *out) RUNS_ON(role_session);
 /* Sends waiting orders to the fib thread, unless earlier orders are not answered. */
 void labels_send(struct speaker *s) RUNS_ON(role_session);

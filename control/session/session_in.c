@@ -30,7 +30,7 @@ struct input_field {
 	enum shards_by by; /* of the table */
 	bool bulk; /* is_bulk() */
 	uint32_t limit; /* limit_of() */
-	/* in the form of records (rib/nlri.h): as received, or of a VPN family in speaker.vpn_nlri */
+	/* in the form of records (rib/table/nlri.h): as received, or of a VPN family in speaker.vpn_nlri */
 	struct rd nlri;
 	uint8_t form; /* bits of enum rib_nlri_form */
 	unsigned count;

@@ -1,11 +1,11 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
- * Labels for VPN routes with our next hop (rib/swap.h): orders to the fib thread and their answers, and the release of labels without routes. One batch of
+ * Labels for VPN routes with our next hop (rib/table/swap.h): orders to the fib thread and their answers, and the release of labels without routes. One batch of
  * orders is on its way at a time, in memory of the speaker, so that no order can be lost.
  */
 #include "control/session/session_impl.h"
 
-#include "rib/adj_rib_out.h"
+#include "rib/table/adj_rib_out.h"
 
 #define TIDY_NS NS_PER_S
 

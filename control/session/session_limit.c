@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
- * max_prefixes (RFC 4486 4). The shard does not store prefix number limit + 1 (rib/shard_import.c): each announcement of a limited peer
+ * max_prefixes (RFC 4486 4). The shard does not store prefix number limit + 1 (rib/shard/shard_import.c): each announcement of a limited peer
  * carries the limit. The session reads the counts of the shards while records of the peer may be queued, and then warns, raises the
  * alarm, or ends the session. shards_peer_counted() reads the counts of all shards at a single time.
  *

@@ -18,7 +18,7 @@
 #include "control/session/session_impl.h"
 
 #include "control/base/log.h"
-#include "lpm/hash.h"
+#include "lpm/base/hash.h"
 
 #include <errno.h>
 #include <limits.h>

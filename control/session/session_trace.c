@@ -1,9 +1,9 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
-/* Events of traces (rib/trace.h): messages of sessions. */
+/* Events of traces (rib/shard/trace.h): messages of sessions. */
 #include "control/session/session_impl.h"
 
 #include "control/bgp/bgp_nlri.h"
-#include "rib/trace.h"
+#include "rib/shard/trace.h"
 
 #include <netinet/in.h>
 #include <sys/socket.h>

@@ -21,7 +21,7 @@ RPC = ["control/rpc/" + name for name in ("rpc_config.c", "rpc_bgp.c", "rpc_prev
 RPC_FIELDS, RPC_ERRORS, RPC_EVENTS = "control/rpc/rpc_fields.c", "control/rpc/rpc.c", "control/rpc/rpc_events.c"
 METRICS, ALARMS, GRAMMAR = "control/rpc/http_metrics.c", "control/rpc/rpc_alarms.c", "control/cli/keelctl_grammar.c"
 KEELD, KEELCTL, KEELBENCH = "control/main.c", "control/cli/keelctl_help.c", "tests/bench/keelbench/cli.py"
-LOG_EVENTS, DROPS = "control/base/log_events.def", "dataplane/drops.def"
+LOG_EVENTS, DROPS = "control/base/log_events.def", "dataplane/forward/drops.def"
 # Objects that several methods share: described once, under OBJECTS.
 OBJECTS = {"rpc_histogram_fields": "histogram", "rpc_route_fields": "route", "rpc_job_fields": "job", "rpc_effect_fields": "effect",
            "rpc_alarm_fields": "alarm"}

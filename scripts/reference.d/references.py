@@ -57,7 +57,7 @@ def check(tree):
 
 
 def plants(tree):
-    path = "rib/refused.h"
+    path = "rib/shard/refused.h"
     text = tree.text(path)
     return [("a reference to the contract", path, text + "/* contract section 5.13 */\n"),
             ("a reference to a document outside", path, text + "/* ../shared/architecture.md */\n"),

@@ -17,9 +17,9 @@
  *   stop, go (idle in between, without using the CPU)
  *   quit
  */
-#include "lpm/hist.h"
-#include "lpm/inspect.h"
-#include "lpm/prefix.h"
+#include "lpm/base/hist.h"
+#include "lpm/base/inspect.h"
+#include "lpm/base/prefix.h"
 #include "tests/bench/netns.h"
 #include "tests/bench/tool.h"
 #include "tests/dataplane/lab_port.h"

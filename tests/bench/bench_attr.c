@@ -4,10 +4,9 @@
  * short paths, 30 AS numbers, or 32 communities. One thread, no readers. Bytes are what the allocator hands out, with slots and index.
  * Usage: bench_attr [SETS]
  */
-#include "lpm/arena.h"
-#include "lpm/qsbr.h"
-#include "rib/attr.h"
-#include "rib/inspect.h"
+#include "lpm/base/arena.h"
+#include "lpm/base/qsbr.h"
+#include "rib/table/attr.h"
 #include "tests/bench/table.h"
 #include "tests/lpm/rng.h"
 

@@ -9,8 +9,8 @@
  */
 #include "control/base/threads.h"
 #include "control/export/update_group.h"
-#include "rib/adj_rib_out.h"
-#include "rib/policy_build.h"
+#include "rib/table/adj_rib_out.h"
+#include "rib/policy/policy_build.h"
 #include "tests/bench/shard_bench.h"
 #include "tests/bench/table.h"
 #include "tests/bench/tool.h"

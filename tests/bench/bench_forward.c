@@ -4,7 +4,7 @@
  * full table; the source writes each frame, and the sink checks each frame. In turn, in one run:
  *
  *   io        receive and transmit alone: the cost of the lab port
- *   keel      dataplane/worker.c with all its checks
+ *   keel      dataplane/forward/worker.c with all its checks
  *   lpm       receive, rte_lpm_lookup_bulk on keel's own rte_lpm (rte_lpm6_lookup_bulk_func on a table of the same routes), l3fwd's checks
  *             and rewrite, transmit
  *   fib       the same with rte_fib_lookup_bulk (rte_fib6_lookup_bulk), scalar
@@ -30,26 +30,26 @@
  *                                spins, two workers with transmit queues of their own, and two workers that share the only transmit queue of each
  *                                port. Packets a second of CPU time, times the number of workers.
  *
- * Then, in a separate pass, the worker's stages in TSC cycles a packet (bench_forward_stages: the same program, dataplane/worker.c
+ * Then, in a separate pass, the worker's stages in TSC cycles a packet (bench_forward_stages: the same program, dataplane/forward/worker.c
  * compiled with its stages' clock). Rates are by the worker's CPU time. Prints METRIC DUT UNIT RUN VALUE, for scripts/bench.
  *
  * bench_forward [--quick] [--runs N] [--family 4|6|46] [--only DUT] [--seconds N]
  */
 #include "tests/bench/bench_forward.h"
-#include "dataplane/burst.h"
-#include "dataplane/port.h"
-#include "dataplane/stats.h"
-#include "dataplane/worker.h"
+#include "dataplane/forward/burst.h"
+#include "dataplane/port/port.h"
+#include "dataplane/forward/stats.h"
+#include "dataplane/forward/worker.h"
 #ifdef KEEL_STAGES
-#include "dataplane/worker_impl.h"
+#include "dataplane/forward/worker_struct.h"
 
 #include <rte_cycles.h>
 #endif
-#include "lpm/arena.h"
+#include "lpm/base/arena.h"
 #include "lpm/fib.h"
 #include "lpm/fib_read.h"
 #include "lpm/path_list.h"
-#include "lpm/qsbr.h"
+#include "lpm/base/qsbr.h"
 #include "tests/bench/bench.h"
 #include "tests/dataplane/lab_flows.h"
 #include "tests/lpm/lpm6_test.h"

@@ -3,7 +3,7 @@
 #pragma once
 
 #include "lpm/path_list.h"
-#include "lpm/prefix.h"
+#include "lpm/base/prefix.h"
 
 #include <stddef.h>
 

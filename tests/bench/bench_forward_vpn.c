@@ -16,13 +16,13 @@
  *
  * bench_forward_vpn [--quick] [--runs N] [--only DUT]
  */
-#include "dataplane/port.h"
-#include "dataplane/worker.h"
-#include "lpm/arena.h"
+#include "dataplane/port/port.h"
+#include "dataplane/forward/worker.h"
+#include "lpm/base/arena.h"
 #include "lpm/fib.h"
 #include "lpm/label_table.h"
 #include "lpm/path_list.h"
-#include "lpm/qsbr.h"
+#include "lpm/base/qsbr.h"
 #include "tests/bench/bench.h"
 #include "tests/bench/table.h"
 #include "tests/dataplane/lab_flows.h"

@@ -1,13 +1,13 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
- * Hashes of prefixes and attribute sets: the hashes in use (lpm/hash.h), the previous hashes, and the candidates of
+ * Hashes of prefixes and attribute sets: the hashes in use (lpm/base/hash.h), the previous hashes, and the candidates of
  * docs/decisions/0007. Prints for each the best of several runs: ns a hash for independent hashes (throughput), and for inputs that
  * depend on the previous hash (latency).
  *
  * usage: bench_hash
  */
-#include "lpm/hash.h"
-#include "lpm/inspect.h"
+#include "lpm/base/hash.h"
+#include "lpm/base/inspect.h"
 #include "tests/bench/bench.h"
 
 #define RUNS 7

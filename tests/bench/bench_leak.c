@@ -7,7 +7,6 @@
  *
  *   bench_leak [INSTANCES [PREFIXES_AN_INSTANCE [PREFIXES_A_SET [ROUNDS]]]]
  */
-#include "rib/inspect.h"
 #include "tests/bench/shard_bench.h"
 
 #include <stdio.h>

@@ -10,11 +10,11 @@
  * one run are neighbours in time, and the order alternates. Rates are by the
  * reader's CPU time, so that other work on the machine costs caches but no time.
  */
-#include "lpm/arena.h"
+#include "lpm/base/arena.h"
 #include "lpm/fib.h"
 #include "lpm/fib_read.h"
 #include "lpm/inspect.h"
-#include "lpm/qsbr.h"
+#include "lpm/base/qsbr.h"
 #include "lpm/shadow.h"
 #include "lpm/table_v4.h"
 #include "tests/bench/bench.h"

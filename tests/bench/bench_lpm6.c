@@ -8,7 +8,7 @@
  * Prints one sample a line, `METRIC DUT UNIT RUN VALUE`; scripts/bench makes the report. Rates are by
  * CPU time, so that other work on the machine costs caches but no time.
  */
-#include "lpm/arena.h"
+#include "lpm/base/arena.h"
 #include "lpm/inspect.h"
 #include "lpm/shadow.h"
 #include "lpm/table_v6.h"

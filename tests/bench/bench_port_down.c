@@ -7,7 +7,7 @@
  */
 #include "tests/rib/feed_rig.h"
 
-#include "rib/walk.h"
+#include "rib/shard/walk.h"
 
 #define SWEEP (64u << 20)
 

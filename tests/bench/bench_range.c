@@ -11,10 +11,10 @@
  *
  * Prints one sample a line, `METRIC DUT UNIT RUN VALUE`. Rates are by CPU time of the thread.
  */
-#include "lpm/arena.h"
+#include "lpm/base/arena.h"
 #include "lpm/fib.h"
 #include "lpm/group_tree.h"
-#include "lpm/qsbr.h"
+#include "lpm/base/qsbr.h"
 #include "lpm/range_table.h"
 #include "lpm/shadow.h"
 #include "tests/bench/bench.h"

@@ -10,8 +10,8 @@
  */
 #include "control/config/config.h"
 #include "control/config/policy_compile.h"
-#include "rib/inspect.h"
-#include "rib/policy_build.h"
+#include "rib/table/inspect.h"
+#include "rib/policy/policy_build.h"
 #include "tests/bench/shard_bench.h"
 #include "tests/bench/table.h"
 #include "tests/lpm/rng.h"

@@ -3,11 +3,11 @@
  * Cost of the lowest parts of the RIB: a table of 1 million destinations and 190,000 attribute sets, one thread, no readers online.
  * Prefixes are all different, /24 mostly, in random order. Usage: bench_rib [DESTINATIONS [SETS]]
  */
-#include "lpm/arena.h"
-#include "lpm/qsbr.h"
-#include "rib/inspect.h"
-#include "rib/journal.h"
-#include "rib/walk.h"
+#include "lpm/base/arena.h"
+#include "lpm/base/qsbr.h"
+#include "rib/table/inspect.h"
+#include "rib/table/journal.h"
+#include "rib/shard/walk.h"
 
 #include <errno.h>
 #include <stdio.h>

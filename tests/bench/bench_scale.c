@@ -8,7 +8,7 @@
  *   bench_scale fib ROUTES READERS             ROUTES prefixes into the forwarding tables, then one change of each, by one writer,
  *       with READERS workers, which report once between two steps of the writer
  */
-#include "rib/inspect.h"
+#include "rib/table/inspect.h"
 #include "lpm/fib.h"
 #include "tests/bench/shard_bench.h"
 #include "tests/bench/table.h"

@@ -130,7 +130,7 @@ def main():
     sample("router_copy_and_write", "s", 0, (c["copy"] + c["write"]) * full * MEMBERS)
     sample("router_rib_memory", "MB", 0, rib_mb)
     sample("router_fib_memory", "MB", 0, tables["bytes"] / 1e6)
-    # rib/adj_rib_out.h: 6 octets a destination, a bit for each group, 36 octets an advertised accepted set
+    # rib/table/adj_rib_out.h: 6 octets a destination, a bit for each group, 36 octets an advertised accepted set
     sample("router_adj_out_memory", "MB", 0, ((6 + GROUPS / 8) * full + 36 * sets) / 1e6)
 
 

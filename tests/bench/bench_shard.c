@@ -14,8 +14,8 @@
  * peers have announced the table, then of single updates: random peers announce random prefixes with new attributes, or withdraw and announce
  * them. MED: every MEDth peer sends a MED (0: no peer).
  */
-#include "rib/inspect.h"
-#include "rib/policy_build.h"
+#include "rib/table/inspect.h"
+#include "rib/policy/policy_build.h"
 #include "tests/bench/shard_bench.h"
 
 #include <stdio.h>

@@ -26,7 +26,7 @@
 #include "control/bgp/bgp_msg.h"
 #include "control/bgp/bgp_nlri.h"
 #include "control/base/threads.h"
-#include "lpm/prefix.h"
+#include "lpm/base/prefix.h"
 #include "tests/bench/held.h"
 #include "tests/bench/stream.h"
 

@@ -15,7 +15,7 @@
  *     stats                     counters since the start, "ns" (CLOCK_MONOTONIC)
  *     quit
  */
-#include "lpm/arena.h"
+#include "lpm/base/arena.h"
 #include "tests/bench/tool.h"
 #include "tests/dataplane/lab_flows.h"
 

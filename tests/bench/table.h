@@ -8,8 +8,8 @@
  */
 #pragma once
 
-#include "lpm/prefix.h"
-#include "rib/attr.h"
+#include "lpm/base/prefix.h"
+#include "rib/table/attr.h"
 
 #include <stdio.h>
 

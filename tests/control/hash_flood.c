@@ -1,10 +1,10 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
- * Prefixes that collide in a table of destinations under the fixed test key (lpm/hash.c): an attack
+ * Prefixes that collide in a table of destinations under the fixed test key (lpm/base/hash.c): an attack
  * on a keeld that did not draw its own key. usage: hash_flood COUNT Prints COUNT IPv4 addresses of
  * host routes, one per line; all belong to one 128th of an index of 2^14 slots.
  */
-#include "lpm/prefix.h"
+#include "lpm/base/prefix.h"
 
 #include <stdio.h>
 #include <stdlib.h>

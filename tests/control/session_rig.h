@@ -9,9 +9,9 @@
 #include "control/bgp/bgp_msg.h"
 #include "control/session/session.h"
 #include "control/base/threads.h"
-#include "lpm/arena.h"
-#include "lpm/qsbr.h"
-#include "rib/shard.h"
+#include "lpm/base/arena.h"
+#include "lpm/base/qsbr.h"
+#include "rib/shard/shard.h"
 #include "tests/rib/attr_of.h"
 
 #include <errno.h>

@@ -8,8 +8,8 @@
 #include "control/base/threads.h"
 #include "control/base/zones.h"
 #include "control/host/vlan_offload.h"
-#include "lpm/arena.h"
-#include "lpm/prefix.h"
+#include "lpm/base/arena.h"
+#include "lpm/base/prefix.h"
 #include "tests/lpm/text.h"
 #include "tests/lpm/tick.h"
 

@@ -4,10 +4,9 @@
  * generated table and compares with eval_policy.py, node by node. KEEL_POLICY_TABLE=FILE uses
  * another table (`gen_table.py --text FILE` writes the full table).
  */
-#include "rib/inspect.h"
 #include "control/config/policy_compile.h"
 #include "control/config/config.h"
-#include "lpm/arena.h"
+#include "lpm/base/arena.h"
 #include "tests/lpm/size.h"
 #include "tests/control/config_test.h"
 

@@ -7,7 +7,7 @@
 #include "control/config/policy_text.h"
 #include "tests/control/config_test.h"
 
-#include "lpm/arena.h"
+#include "lpm/base/arena.h"
 
 #include <time.h>
 #include <unistd.h>

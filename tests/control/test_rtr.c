@@ -5,8 +5,8 @@
  */
 #include "control/rpki/rtr.h"
 
-#include "lpm/arena.h"
-#include "rib/vrp.h"
+#include "lpm/base/arena.h"
+#include "rib/table/vrp.h"
 #include "tests/control/rtr_pdus.h"
 
 #include <errno.h>

@@ -6,7 +6,7 @@
  */
 #include "control/export/update_group_impl.h"
 
-#include "rib/trace.h"
+#include "rib/shard/trace.h"
 #include "tests/control/update_group_rig.h"
 #include "tests/lpm/one_thread.h"
 #include "tests/lpm/size.h"

@@ -2,7 +2,7 @@
 /* Members without progress: sessions are dropped, and no other member is held up. */
 #include "tests/control/update_group_members.h"
 
-#include "rib/policy_build.h"
+#include "rib/policy/policy_build.h"
 
 #include <errno.h>
 

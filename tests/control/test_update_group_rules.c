@@ -2,7 +2,7 @@
 /* Each member with its own next hop; and the rules for exported attributes. */
 #include "tests/control/update_group_members.h"
 
-#include "rib/policy_build.h"
+#include "rib/policy/policy_build.h"
 
 #include <stdio.h>
 

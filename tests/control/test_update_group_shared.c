@@ -4,7 +4,7 @@
  */
 #include "tests/control/update_group_members.h"
 
-#include "rib/policy_build.h"
+#include "rib/policy/policy_build.h"
 
 #include <stdio.h>
 

@@ -4,7 +4,7 @@
 #include "control/base/log.h"
 #include "control/base/service.h"
 #include "control/base/threads.h"
-#include "lpm/note_work.h"
+#include "lpm/base/note_work.h"
 
 #include <errno.h>
 #include <fcntl.h>

@@ -5,13 +5,13 @@
  */
 #pragma once
 
-#include "dataplane/port.h"
-#include "dataplane/stats.h"
-#include "dataplane/worker.h"
-#include "lpm/arena.h"
+#include "dataplane/port/port.h"
+#include "dataplane/forward/stats.h"
+#include "dataplane/forward/worker.h"
+#include "lpm/base/arena.h"
 #include "lpm/fib.h"
 #include "lpm/path_list.h"
-#include "lpm/qsbr.h"
+#include "lpm/base/qsbr.h"
 #include "tests/lpm/rng.h"
 #include "tests/lpm/text.h"
 #include "tests/lpm/tick.h"
@@ -35,7 +35,7 @@
 #define IP(a, b, c, d)                                                                             \
 	((uint32_t)(a) << 24 | (uint32_t)(b) << 16 | (uint32_t)(c) << 8 | (uint32_t)(d))
 
-/* True if this CPU can run code of KEEL_LEVEL, the x86-64 level of this build (HOT in lpm/base.h lists all levels). */
+/* True if this CPU can run code of KEEL_LEVEL, the x86-64 level of this build (HOT in lpm/base/base.h lists all levels). */
 static inline bool
 cpu_has_level(void)
 {

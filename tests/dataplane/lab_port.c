@@ -4,7 +4,7 @@
  * subtracted.
  */
 #include "tests/dataplane/lab_port.h"
-#include "lpm/base.h"
+#include "lpm/base/base.h"
 
 #include <errno.h>
 #include <rte_byteorder.h>
@@ -15,7 +15,7 @@
 #include <stdio.h>
 #include <string.h>
 
-#define POOL "keel_soft" /* pool of dataplane/port_buffers.c for vdevs */
+#define POOL "keel_soft" /* pool of dataplane/port/port_buffers.c for vdevs */
 #define MARK 0x4b4cu
 #define MARK_AT 54
 #define WORD_AT 56

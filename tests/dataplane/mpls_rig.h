@@ -6,12 +6,12 @@
  */
 #pragma once
 
-#include "dataplane/forward.h"
-#include "dataplane/icmp.h"
-#include "dataplane/ip4.h"
-#include "dataplane/ip6.h"
-#include "dataplane/mpls.h"
-#include "dataplane/udp_tunnel.h"
+#include "dataplane/forward/forward.h"
+#include "dataplane/forward/icmp.h"
+#include "dataplane/forward/ip4.h"
+#include "dataplane/forward/ip6.h"
+#include "dataplane/forward/mpls.h"
+#include "dataplane/forward/udp_tunnel.h"
 #include "lab.h"
 #include "lpm/fib_read.h"
 #include "lpm/label_table.h"

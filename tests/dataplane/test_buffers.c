@@ -2,7 +2,9 @@
 /* The ports of the start share the packet memory by what they need: queues and rings, sizes of buffers, devices with DMA beside others. */
 #include "lab.h"
 
-#include "dataplane/dataplane_impl.h"
+#include "dataplane/port/dataplane_struct.h"
+
+#include <rte_mempool.h>
 
 #define EAL_MB 128 /* a quarter of memory_mb */
 

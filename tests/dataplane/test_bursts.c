@@ -4,8 +4,8 @@
  * The test thus controls the content of each poll: bursts of every size, with and without a pause,
  * and buffers that cannot come from a file.
  */
-#include "dataplane/burst.h"
-#include "dataplane/port_impl.h"
+#include "dataplane/forward/burst.h"
+#include "dataplane/port/port_inner.h"
 #include "lab.h"
 
 #include <rte_cycles.h>

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /* The addresses of tables that keelfwd takes from keeld. */
-#include "dataplane/forwarder_wire.h"
-#include "lpm/qsbr.h"
+#include "dataplane/process/forwarder_wire.h"
+#include "lpm/base/qsbr.h"
 #include "lpm/shared_tables.h"
 
 #include <setjmp.h>

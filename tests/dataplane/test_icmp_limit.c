@@ -4,8 +4,8 @@
  * from forged sources. Meanwhile hosts send packets with an expired TTL and packets that are too big, and need the errors about them. Once with
  * a real worker between two pcap files, once with the limit alone and a clock of the test.
  */
-#include "dataplane/burst.h"
-#include "dataplane/icmp_limit.h"
+#include "dataplane/forward/burst.h"
+#include "dataplane/forward/icmp_limit.h"
 #include "lab.h"
 #include "pcap.h"
 

@@ -3,13 +3,13 @@
  * Parts of keelfwd: the requests to the kernel that keelfwd executes for keeld, and the addresses that
  * outlive keeld. The connections of keelfwd as a process: the argument is the program.
  */
-#include "dataplane/forwarder_wire.h"
-#include "dataplane/host_netlink.h"
-#include "lpm/own_table.h"
-#include "dataplane/host_peers.h"
-#include "dataplane/host_setting.h"
-#include "dataplane/kept_addresses.h"
-#include "dataplane/permit.h"
+#include "dataplane/process/forwarder_wire.h"
+#include "dataplane/process/host_netlink.h"
+#include "lpm/base/own_table.h"
+#include "dataplane/port/host_peers.h"
+#include "dataplane/process/host_setting.h"
+#include "dataplane/process/kept_addresses.h"
+#include "dataplane/process/permit.h"
 
 #include <setjmp.h>
 #include <stdarg.h>

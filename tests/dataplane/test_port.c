@@ -7,10 +7,10 @@
  * KEEL_VETH_WINDOW (100): limit for packets in flight, below the size of the smallest ring in
  * between, so a test kept off the CPU loses no packets.
  */
-#include "dataplane/host_path.h"
-#include "dataplane/port_impl.h"
-#include "dataplane/port_pull.h"
-#include "dataplane/xdp.h"
+#include "dataplane/process/host_path.h"
+#include "dataplane/port/port_inner.h"
+#include "dataplane/port/port_pull.h"
+#include "dataplane/port/xdp.h"
 #include "lab.h"
 #include "tests/lpm/size.h"
 

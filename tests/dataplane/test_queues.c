@@ -4,8 +4,8 @@
  * intact and in the order of its source, while the table changes. FRAMES: frames of each source.
  */
 #include "tests/dataplane/lab.h"
-#include "dataplane/burst.h"
-#include "dataplane/port_impl.h"
+#include "dataplane/forward/burst.h"
+#include "dataplane/port/port_inner.h"
 #include "tests/dataplane/lab_port.h"
 
 #include <sys/resource.h>

@@ -4,7 +4,7 @@
  * each, and a veth with one queue, which both workers send on. No packet is lost, no flow
  * reordered. Needs root. PACKETS: number of packets.
  */
-#include "dataplane/port_impl.h"
+#include "dataplane/port/port_inner.h"
 #include "lab.h"
 
 #include <arpa/inet.h>

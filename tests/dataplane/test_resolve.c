@@ -3,9 +3,9 @@
  * Packets waiting for a neighbour: the real worker between a source and a sink, callbacks on ports of
  * net_null. Each packet ends in a number. At the end of each test no buffer is lost.
  */
-#include "dataplane/resolve.h"
-#include "dataplane/port_impl.h"
-#include "dataplane/worker_impl.h"
+#include "dataplane/forward/resolve.h"
+#include "dataplane/port/port_inner.h"
+#include "dataplane/forward/worker_struct.h"
 #include "lab.h"
 #include "lpm/label_table.h"
 

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /* Flows among equal paths: in routers in a row, and when a next hop is lost. */
-#include "dataplane/rewrite.h"
+#include "dataplane/forward/rewrite.h"
 #include "lab.h"
 #include "lpm/fib_read.h"
 

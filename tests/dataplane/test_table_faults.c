@@ -9,10 +9,10 @@
  *
  * KEEL_SEED (1), KEEL_RUNS (rounds; 4,000, with sanitizers 600): for long runs.
  */
-#include "lpm/bounds.h"
+#include "lpm/base/bounds.h"
 #include "lpm/fib_read.h"
 #include "lpm/range_table.h"
-#include "lpm/region.h"
+#include "lpm/base/region.h"
 #include "lpm/shared_tables.h"
 #include "tests/lpm/size.h"
 #include "wire_rig.h"

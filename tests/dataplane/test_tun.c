@@ -4,8 +4,8 @@
  * through the worker, after lookup, with unchanged TTL, byte for byte as expected from the socket.
  * The host thread is not an EAL thread. Needs root.
  */
-#include "dataplane/tun.h"
-#include "dataplane/host_path.h"
+#include "dataplane/process/tun.h"
+#include "dataplane/process/host_path.h"
 #include "lab.h"
 #include "pcap.h"
 

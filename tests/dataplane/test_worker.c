@@ -3,8 +3,8 @@
  * Runs the real worker between two pcap files with a seeded mix of valid and invalid packets.
  * Output is compared byte for byte with a slow model, drops by reason.
  */
-#include "dataplane/burst.h"
-#include "dataplane/worker_impl.h"
+#include "dataplane/forward/burst.h"
+#include "dataplane/forward/worker_struct.h"
 #include "lab.h"
 #include "pcap.h"
 

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /* Verdicts of the XDP program, run in the kernel by BPF_PROG_TEST_RUN. Needs root. */
-#include "dataplane/host_peers.h"
-#include "dataplane/punt.h"
-#include "dataplane/xdp.h"
+#include "dataplane/port/host_peers.h"
+#include "dataplane/forward/punt.h"
+#include "dataplane/port/xdp.h"
 #include "lab.h"
 
 #include <bpf/bpf.h>

@@ -11,14 +11,14 @@
  */
 #pragma once
 
-#include "dataplane/host_peers.h"
-#include "dataplane/icmp.h"
-#include "dataplane/mpls.h"
-#include "dataplane/udp_tunnel.h"
-#include "dataplane/worker_impl.h"
+#include "dataplane/port/host_peers.h"
+#include "dataplane/forward/icmp.h"
+#include "dataplane/forward/mpls.h"
+#include "dataplane/forward/udp_tunnel.h"
+#include "dataplane/forward/worker_struct.h"
 #include "lab.h"
 #include "lpm/label_table.h"
-#include "lpm/ring.h"
+#include "lpm/base/ring.h"
 #include "lpm/tunnel_set.h"
 
 #include <rte_ethdev.h>

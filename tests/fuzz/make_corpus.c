@@ -275,7 +275,7 @@ fields(void)
 	}
 }
 
-/* Text and octets of distinguishers and extended communities (rib/vpn.h). */
+/* Text and octets of distinguishers and extended communities (rib/table/vpn.h). */
 static void
 vpn_values(void)
 {

@@ -6,10 +6,10 @@
  */
 #include "tests/fuzz/targets.h"
 
-#include "lpm/arena.h"
-#include "rib/inspect.h"
-#include "rib/policy_build.h"
-#include "rib/policy_impl.h"
+#include "lpm/base/arena.h"
+#include "rib/policy/inspect.h"
+#include "rib/policy/policy_build.h"
+#include "rib/policy/policy_impl.h"
 #include "tests/oracle/as_path.h"
 
 #define REGEX_LEN_MAX 4096

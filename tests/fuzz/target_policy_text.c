@@ -7,7 +7,7 @@
 
 #include "control/config/policy_compile.h"
 #include "control/config/policy_text.h"
-#include "lpm/arena.h"
+#include "lpm/base/arena.h"
 
 #include <sys/mman.h>
 #include <unistd.h>

@@ -7,8 +7,8 @@
 #include "tests/fuzz/targets.h"
 
 #include "control/rpki/rtr.h"
-#include "lpm/arena.h"
-#include "rib/vrp.h"
+#include "lpm/base/arena.h"
+#include "rib/table/vrp.h"
 
 #include <errno.h>
 

@@ -109,7 +109,7 @@ check_ext_community(struct ext_community c)
 }
 
 /*
- * Route distinguishers and extended communities (rib/vpn.h): the input as text, then each eight
+ * Route distinguishers and extended communities (rib/table/vpn.h): the input as text, then each eight
  * octets as a value.
  */
 static inline void

@@ -59,7 +59,7 @@ class LabPorts:
         return answer
 
     def mac(self, port, address):
-        """MAC address of the port: dataplane/port_host.c copies the address of the kernel's interface with the port's name."""
+        """MAC address of the port: dataplane/port/port_host.c copies the address of the kernel's interface with the port's name."""
         self.say("mac", port, address)
 
     def allow(self, which, mask):

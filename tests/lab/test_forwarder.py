@@ -34,7 +34,7 @@ USER = 65534  # nobody
 FORWARDER_USER = "daemon"  # exists on every Debian
 STRANGER = 2  # bin
 EXECVE = 59
-HELLO, STOP, ASK = 1, 2, 3  # dataplane/forwarder_wire.h
+HELLO, STOP, ASK = 1, 2, 3  # dataplane/process/forwarder_wire.h
 NET_BIND_SERVICE, NET_ADMIN, NET_RAW, IPC_LOCK, BPF = (1 << n for n in (10, 12, 13, 14, 39))
 
 

@@ -2,7 +2,7 @@
 /* Fixture: an arena for each test, as `*state`. */
 #pragma once
 
-#include "lpm/arena.h"
+#include "lpm/base/arena.h"
 
 #include <setjmp.h>
 #include <stdarg.h>

@@ -5,10 +5,10 @@
  */
 #pragma once
 
-#include "lpm/arena.h"
+#include "lpm/base/arena.h"
 #include "lpm/fib.h"
 #include "lpm/fib_read.h"
-#include "lpm/qsbr.h"
+#include "lpm/base/qsbr.h"
 #include "tests/lpm/text.h"
 
 #include <errno.h>

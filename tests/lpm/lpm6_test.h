@@ -5,7 +5,7 @@
  */
 #pragma once
 
-#include "lpm/prefix.h"
+#include "lpm/base/prefix.h"
 #include "tests/lpm/lpm_test.h"
 
 static inline struct ip_addr

@@ -5,7 +5,7 @@
  */
 #pragma once
 
-#include "lpm/prefix.h"
+#include "lpm/base/prefix.h"
 #include "lpm/shadow.h"
 #include "tests/lpm/rng.h"
 

@@ -5,7 +5,7 @@
  */
 #pragma once
 
-#include "lpm/arena.h"
+#include "lpm/base/arena.h"
 #include "lpm/shadow.h"
 #include "tests/lpm/lpm_test.h"
 

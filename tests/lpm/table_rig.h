@@ -2,7 +2,7 @@
 /* Fixture for tests of a table, both families: the shadow to be painted. */
 #pragma once
 
-#include "lpm/arena.h"
+#include "lpm/base/arena.h"
 #include "lpm/shadow.h"
 #include "tests/lpm/size.h"
 #include "tests/lpm/text.h"

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
-#include "lpm/arena.h"
-#include "lpm/inspect.h"
+#include "lpm/base/arena.h"
+#include "lpm/base/inspect.h"
 
-#include "lpm/ring.h"
+#include "lpm/base/ring.h"
 #include "tests/lpm/arena_rig.h"
 #include "tests/lpm/rng.h"
 

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
-#include "lpm/hash.h"
-#include "lpm/inspect.h"
-#include "lpm/prefix.h"
+#include "lpm/base/hash.h"
+#include "lpm/base/inspect.h"
+#include "lpm/base/prefix.h"
 
 #include "tests/lpm/rng.h"
 

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
-#include "lpm/hist.h"
-#include "lpm/inspect.h"
+#include "lpm/base/hist.h"
+#include "lpm/base/inspect.h"
 
 #include "tests/lpm/rng.h"
 

@@ -1,9 +1,9 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /* Memory that is freed while something reaches it stops the process, whichever function frees it. */
-#include "lpm/in_use.h"
+#include "lpm/base/in_use.h"
 
-#include "lpm/arena.h"
-#include "lpm/ring.h"
+#include "lpm/base/arena.h"
+#include "lpm/base/ring.h"
 
 #include <setjmp.h>
 #include <signal.h>

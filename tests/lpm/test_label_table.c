@@ -1,9 +1,9 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 #include "lpm/label_table.h"
 
-#include "lpm/arena.h"
+#include "lpm/base/arena.h"
 #include "lpm/inspect.h"
-#include "lpm/qsbr.h"
+#include "lpm/base/qsbr.h"
 #include "tests/lpm/one_thread.h"
 #include "tests/lpm/rng.h"
 

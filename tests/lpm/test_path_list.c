@@ -1,9 +1,9 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 #include "lpm/path_list.h"
 
-#include "lpm/arena.h"
+#include "lpm/base/arena.h"
 #include "lpm/fib_read.h"
-#include "lpm/qsbr.h"
+#include "lpm/base/qsbr.h"
 #include "tests/lpm/rng.h"
 
 #include <errno.h>

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
-#include "lpm/prefix.h"
+#include "lpm/base/prefix.h"
 
 #include "tests/lpm/rng.h"
 

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
-#include "lpm/qsbr.h"
+#include "lpm/base/qsbr.h"
 
-#include "lpm/arena.h"
-#include "lpm/inspect.h"
+#include "lpm/base/arena.h"
+#include "lpm/base/inspect.h"
 #include "tests/lpm/rng.h"
 
 #include <errno.h>

@@ -3,7 +3,7 @@
 
 #include "lpm/compact.h"
 #include "lpm/group_tree.h"
-#include "lpm/qsbr.h"
+#include "lpm/base/qsbr.h"
 #include "tests/lpm/lpm6_test.h"
 #include "tests/lpm/one_thread.h"
 #include "tests/lpm/table_rig.h"

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
-#include "lpm/region.h"
+#include "lpm/base/region.h"
 
-#include "lpm/arena.h"
+#include "lpm/base/arena.h"
 #include "tests/lpm/fib_rig.h"
 #include "tests/lpm/rng.h"
 

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
-#include "lpm/inspect.h"
-#include "lpm/ring.h"
+#include "lpm/base/inspect.h"
+#include "lpm/base/ring.h"
 
 #include "tests/lpm/arena_rig.h"
 

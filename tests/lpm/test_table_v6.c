@@ -2,7 +2,7 @@
 #include "lpm/inspect.h"
 #include "lpm/table_v6.h"
 
-#include "lpm/qsbr.h"
+#include "lpm/base/qsbr.h"
 #include "tests/lpm/lpm6_check.h"
 #include "tests/lpm/one_thread.h"
 #include "tests/lpm/table_rig.h"

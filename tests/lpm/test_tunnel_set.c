@@ -2,8 +2,8 @@
 /* Random sets of tunnels are compared with an array. A replaced set stays until its readers are quiescent. */
 #include "lpm/tunnel_set.h"
 
-#include "lpm/arena.h"
-#include "lpm/qsbr.h"
+#include "lpm/base/arena.h"
+#include "lpm/base/qsbr.h"
 #include "tests/lpm/one_thread.h"
 #include "tests/lpm/rng.h"
 

@@ -2,7 +2,7 @@
 /* Converts text to addresses and prefixes in tests. */
 #pragma once
 
-#include "lpm/prefix.h"
+#include "lpm/base/prefix.h"
 
 #include <setjmp.h>
 #include <stdarg.h>

@@ -2,7 +2,7 @@
 /* Interned sets as tests read them: unpacked into a buffer of the thread, which the fourth call after reuses. */
 #pragma once
 
-#include "rib/attr.h"
+#include "rib/table/attr.h"
 
 static inline const struct attr_set *
 attr_unpacked(const struct attr_packed *p)

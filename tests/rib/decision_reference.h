@@ -2,7 +2,7 @@
 /* Slow reference of the decision: RFC 4271 9.1.2.2 step by step, each step removes candidates. */
 #pragma once
 
-#include "rib/decision.h"
+#include "rib/table/decision.h"
 
 #include <stdlib.h>
 

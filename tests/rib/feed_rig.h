@@ -9,7 +9,7 @@
 #include "tests/rib/shard_rig.h"
 
 #include "lpm/fib.h"
-#include "rib/fib_feed.h"
+#include "rib/feed/fib_feed.h"
 
 #include <errno.h>
 #include <setjmp.h>

@@ -2,9 +2,9 @@
 /* Shared parts of the tests of rib/: seeded random numbers, and an arena with the readers' QSBR. */
 #pragma once
 
-#include "lpm/arena.h"
-#include "lpm/prefix.h"
-#include "lpm/qsbr.h"
+#include "lpm/base/arena.h"
+#include "lpm/base/prefix.h"
+#include "lpm/base/qsbr.h"
 
 #include <setjmp.h>
 #include <stdarg.h>

@@ -5,10 +5,10 @@
  */
 #pragma once
 
-#include "lpm/arena.h"
-#include "lpm/qsbr.h"
-#include "rib/policy_build.h"
-#include "rib/shards.h"
+#include "lpm/base/arena.h"
+#include "lpm/base/qsbr.h"
+#include "rib/policy/policy_build.h"
+#include "rib/shard/shards.h"
 #include "tests/rib/attr_of.h"
 
 #include <assert.h>

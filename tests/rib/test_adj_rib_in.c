@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
-#include "rib/adj_rib_in.h"
+#include "rib/table/adj_rib_in.h"
 
 #include <setjmp.h>
 #include <stdarg.h>

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
-#include "rib/adj_rib_out.h"
+#include "rib/table/adj_rib_out.h"
 
-#include "lpm/hash.h"
-#include "rib/swap.h"
+#include "lpm/base/hash.h"
+#include "rib/table/swap.h"
 #include "tests/rib/rib_test.h"
 
 #define DESTS 40000u

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
-#include "rib/attr.h"
-#include "rib/inspect.h"
+#include "rib/table/attr.h"
+#include "rib/table/inspect.h"
 #include "tests/lpm/one_thread.h"
 #include "tests/lpm/size.h"
 #include "tests/rib/attr_of.h"

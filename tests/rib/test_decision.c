@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
-#include "rib/decision.h"
-#include "rib/inspect.h"
+#include "rib/table/decision.h"
+#include "rib/table/inspect.h"
 
 #include "tests/rib/decision_reference.h"
 

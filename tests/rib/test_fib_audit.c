@@ -3,11 +3,11 @@
  * The audit beside churn: the audit ends, finds a planted difference, and reports no difference that a later commit removes. The sweep is compared with an
  * oracle that searches all prefixes for each address. KEEL_AUDIT_ROUTES=1200000 measures the processor time of a large table.
  */
-#include "rib/fib_feed.h"
-#include "rib/fib_feed_impl.h"
-#include "rib/prefix_sort_impl.h"
+#include "rib/feed/fib_feed.h"
+#include "rib/feed/fib_feed_impl.h"
+#include "rib/feed/prefix_sort_impl.h"
 
-#include "lpm/arena.h"
+#include "lpm/base/arena.h"
 #include "tests/rib/feed_rig.h"
 
 #include <stdlib.h>

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /* Situations of the feed, case by case. Random streams: test_fib_feed_property.c. */
-#include "rib/fib_feed.h"
-#include "rib/fib_feed_impl.h"
+#include "rib/feed/fib_feed.h"
+#include "rib/feed/fib_feed_impl.h"
 
 #include "tests/rib/feed_rig.h"
 

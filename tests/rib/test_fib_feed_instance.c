@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /* The feed and the tables of VPN instances. */
-#include "rib/fib_feed.h"
-#include "rib/fib_feed_impl.h"
+#include "rib/feed/fib_feed.h"
+#include "rib/feed/fib_feed_impl.h"
 
 #include "lpm/compact.h"
 #include "lpm/label_table.h"

@@ -1,12 +1,12 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /* Several paths of one destination, recursive next hops, and the host's own routes. */
-#include "rib/fib_feed.h"
+#include "rib/feed/fib_feed.h"
 
 #include "tests/lpm/size.h"
 #include "tests/rib/feed_rig.h"
 
-#include "rib/policy.h"
-#include "rib/walk.h"
+#include "rib/policy/policy.h"
+#include "rib/shard/walk.h"
 
 #define FAR_OFF "10.5.0.1" /* under 10.5.0.0/16 */
 

@@ -5,7 +5,7 @@
  * between, while the stream never leaves a watched address without a usable route, no generation
  * does either.
  */
-#include "rib/fib_feed.h"
+#include "rib/feed/fib_feed.h"
 
 #include "tests/lpm/size.h"
 #include "tests/rib/feed_rig.h"

@@ -3,7 +3,7 @@
  * Forwarding tables of 64 groups. Destinations without a group are marked in the RIB. Each change of a mark is a journal entry, so that an update group
  * advertises the installed prefixes and no other.
  */
-#include "rib/fib_feed.h"
+#include "rib/feed/fib_feed.h"
 
 #include "tests/lpm/size.h"
 #include "tests/rib/feed_rig.h"

@@ -4,9 +4,9 @@
  * knows a key that is not in use. Under the key in use both attacks cost at most three times as much as random input. Cost is the
  * number of entries that searches pass. A third input, made with the key in use, shows that the count detects an attack.
  */
-#include "rib/attr.h"
-#include "rib/dest.h"
-#include "rib/nexthop.h"
+#include "rib/table/attr.h"
+#include "rib/table/dest.h"
+#include "rib/feed/nexthop.h"
 #include "tests/lpm/one_thread.h"
 #include "tests/rib/rib_test.h"
 

@@ -3,9 +3,9 @@
  * Records of changes: the rings, and a shard against an oracle. The oracle compares the table before and
  * after each step. The step names the event.
  */
-#include "rib/history.h"
+#include "rib/shard/history.h"
 
-#include "lpm/arena.h"
+#include "lpm/base/arena.h"
 #include "tests/lpm/one_thread.h"
 #include "tests/lpm/size.h"
 #include "tests/rib/rib_test.h"

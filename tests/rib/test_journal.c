@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
-#include "rib/journal.h"
+#include "rib/table/journal.h"
 #include "tests/rib/rib_test.h"
 
 #include <errno.h>

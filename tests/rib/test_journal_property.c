@@ -10,8 +10,8 @@
  * the prefixes that await an entry, and reads the set alone a second time, like update groups. Half
  * of the entries are bulk, and one consumer takes the routes of the other entries early.
  */
-#include "rib/journal.h"
-#include "rib/walk.h"
+#include "rib/table/journal.h"
+#include "rib/shard/walk.h"
 #include "tests/lpm/one_thread.h"
 #include "tests/lpm/size.h"
 #include "tests/rib/rib_test.h"
@@ -596,7 +596,7 @@ nor_where_entries_are_passed_over(void **state)
 	streams_run(STREAMS / 4, WRITERS_MAX, true);
 }
 
-/* ---- the example in rib/journal.h ---- */
+/* ---- the example in rib/table/journal.h ---- */
 
 static unsigned
 example_run(enum rule rule)

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /* The index of route targets and the numbers of origins, each against a plain array. */
-#include "rib/leak.h"
+#include "rib/shard/leak.h"
 
-#include "lpm/arena.h"
+#include "lpm/base/arena.h"
 #include "tests/lpm/one_thread.h"
 
 #include <setjmp.h>

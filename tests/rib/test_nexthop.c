@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /* Messages of next-hop tracking, compared with a search of the whole table for each question. */
-#include "rib/nexthop.h"
+#include "rib/feed/nexthop.h"
 
 #include "tests/rib/rib_test.h"
 

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /* Prefixes in records: each length, form and truncation. */
-#include "rib/nlri.h"
+#include "rib/table/nlri.h"
 #include "tests/rib/rib_test.h"
 
 #define ALL_FORMS (RIB_NLRI_PATH_ID | RIB_NLRI_LABEL | RIB_NLRI_RD)

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
-#include "rib/inspect.h"
-#include "rib/policy.h"
-#include "rib/policy_build.h"
+#include "rib/policy/inspect.h"
+#include "rib/policy/policy.h"
+#include "rib/policy/policy_build.h"
 #include "tests/rib/rib_test.h"
 
 #include <errno.h>

@@ -1,9 +1,9 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /* AS-path lists against plain PCRE2 (tests/oracle/as_path.h). */
-#include "rib/inspect.h"
-#include "rib/policy.h"
-#include "rib/policy_build.h"
-#include "rib/policy_impl.h"
+#include "rib/policy/inspect.h"
+#include "rib/policy/policy.h"
+#include "rib/policy/policy_build.h"
+#include "rib/policy/policy_impl.h"
 #include "tests/oracle/as_path.h"
 #include "tests/rib/rib_test.h"
 

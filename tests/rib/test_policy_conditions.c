@@ -3,8 +3,8 @@
  * Conditions in groups, negated conditions, jumps, sets of AS numbers, patterns of communities and
  * relative changes, against an oracle, which walks the nodes and evaluates every condition in place.
  */
-#include "rib/policy.h"
-#include "rib/policy_build.h"
+#include "rib/policy/policy.h"
+#include "rib/policy/policy_build.h"
 #include "tests/rib/rib_test.h"
 
 #include <errno.h>

@@ -4,10 +4,10 @@
  * then installed and replayed; every path and the next hops of every destination are compared
  * before and after. A preview leaves no trace.
  */
-#include "rib/inspect.h"
-#include "rib/preview.h"
+#include "rib/table/inspect.h"
+#include "rib/shard/preview.h"
 
-#include "rib/policy_build.h"
+#include "rib/policy/policy_build.h"
 #include "tests/rib/rib_test.h"
 #include "tests/rib/shard_rig.h"
 

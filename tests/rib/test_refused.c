@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /* The ring of refused prefixes: entries found, their lifetime, and no torn entry for a reader. */
-#include "rib/refused.h"
+#include "rib/shard/refused.h"
 
-#include "lpm/arena.h"
+#include "lpm/base/arena.h"
 #include "tests/rib/rib_test.h"
 
 #include <pthread.h>

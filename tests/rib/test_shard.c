@@ -3,7 +3,7 @@
  * Next hops, our own routes, VRFs, journal entries. Records: test_shard_import.c; walks:
  * test_shard_walks.c.
  */
-#include "rib/shard.h"
+#include "rib/shard/shard.h"
 
 #include "tests/rib/shard_rig.h"
 

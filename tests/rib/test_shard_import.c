@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /* Records of a session and their effect on routes; stale paths. */
-#include "rib/shard.h"
+#include "rib/shard/shard.h"
 
 #include "tests/rib/shard_rig.h"
 

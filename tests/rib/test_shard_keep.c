@@ -1,9 +1,10 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /* keep_all_routes and replay, case by case; test_shard_keep_property.c has the random streams. */
-#include "rib/inspect.h"
-#include "rib/shard.h"
+#include "rib/policy/inspect.h"
+#include "rib/table/inspect.h"
+#include "rib/shard/shard.h"
 
-#include "rib/policy_build.h"
+#include "rib/policy/policy_build.h"
 #include "tests/rib/shard_rig.h"
 
 #include <errno.h>

@@ -5,9 +5,9 @@
  * entries for exactly the destinations with a visible change. Compiled twice: with few peers and
  * path identifiers, and with many peers (KEEL_MANY_PEERS), whose path sets have a front and a tail.
  */
-#include "rib/shard.h"
+#include "rib/shard/shard.h"
 
-#include "rib/policy_build.h"
+#include "rib/policy/policy_build.h"
 #include "tests/lpm/one_thread.h"
 #include "tests/lpm/size.h"
 #include "tests/rib/rib_test.h"

@@ -7,7 +7,7 @@
  * KEEL_LEAK_SEEDS: number of runs of 2,500 steps (default 4), with one shard and with three, VPNv4 and
  * VPNv6 by turns.
  */
-#include "rib/leak.h"
+#include "rib/shard/leak.h"
 #include "tests/lpm/one_thread.h"
 #include "tests/rib/rib_test.h"
 #include "tests/rib/shard_rig.h"

@@ -3,8 +3,8 @@
  * Memory of a shard: tombstones behind a stuck consumer, and memory after all routes are withdrawn.
  * Limits are derived from the layout, printed, and compared with arena counts and resident memory.
  */
-#include "rib/inspect.h"
-#include "rib/shard.h"
+#include "rib/table/inspect.h"
+#include "rib/shard/shard.h"
 
 #include "tests/rib/shard_rig.h"
 

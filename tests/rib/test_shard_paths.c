@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /* Path sets shared by destinations. */
-#include "rib/shard.h"
+#include "rib/shard/shard.h"
 
-#include "rib/policy_build.h"
+#include "rib/policy/policy_build.h"
 #include "tests/rib/shard_rig.h"
 
 #include <setjmp.h>

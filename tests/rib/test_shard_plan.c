@@ -4,9 +4,9 @@
  * routes are kept and replayed, others are requested and arrive in any order. At no moment does a
  * destination lose its last usable path when both configurations give the destination a path.
  */
-#include "rib/shard.h"
+#include "rib/shard/shard.h"
 
-#include "rib/policy_build.h"
+#include "rib/policy/policy_build.h"
 #include "tests/lpm/size.h"
 #include "tests/rib/shard_rig.h"
 

@@ -3,9 +3,9 @@
  * A shard against a model without queues and walks. Compiled twice: with few peers and path
  * identifiers, and with many peers (KEEL_MANY_PEERS), whose path sets have a front and a tail.
  */
-#include "rib/shard.h"
+#include "rib/shard/shard.h"
 
-#include "rib/policy_build.h"
+#include "rib/policy/policy_build.h"
 #include "tests/lpm/one_thread.h"
 #include "tests/lpm/size.h"
 #include "tests/rib/decision_reference.h"

@@ -3,7 +3,7 @@
  * Memory by peer, and a shard that gets no more: an UPDATE that finds no memory waits until the largest taker is flushed, and no change is
  * lost. The limit is RLIMIT_AS of this process, so the test runs without sanitizers.
  */
-#include "rib/shard.h"
+#include "rib/shard/shard.h"
 
 #include "tests/rib/shard_rig.h"
 

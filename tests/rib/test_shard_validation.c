@@ -4,10 +4,10 @@
  * on the state that vrps_validate() gives (tests/rib/test_vrp.c checks that function), and a change
  * touches no prefix outside of the changed records.
  */
-#include "rib/shard.h"
+#include "rib/shard/shard.h"
 
-#include "rib/policy_build.h"
-#include "rib/vrp.h"
+#include "rib/policy/policy_build.h"
+#include "rib/table/vrp.h"
 #include "tests/lpm/size.h"
 #include "tests/rib/shard_rig.h"
 

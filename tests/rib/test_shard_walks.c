@@ -3,7 +3,7 @@
  * The circulating scan: its tasks, and its waits for consumers and for tombstones held by
  * consumers.
  */
-#include "rib/shard.h"
+#include "rib/shard/shard.h"
 
 #include "tests/rib/shard_rig.h"
 

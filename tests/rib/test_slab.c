@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
-#include "rib/slab_impl.h"
+#include "rib/table/slab_impl.h"
 
-#include "lpm/arena.h"
+#include "lpm/base/arena.h"
 #include "tests/rib/rib_test.h"
 
 #define BLOCKS 5000

@@ -3,9 +3,9 @@
  * Labels for VPN routes with our next hop: parts of a range after a start, and a random run against
  * a model of who has which label. Times are given.
  */
-#include "rib/swap.h"
+#include "rib/table/swap.h"
 
-#include "lpm/arena.h"
+#include "lpm/base/arena.h"
 #include "tests/lpm/rng.h"
 
 #include <errno.h>

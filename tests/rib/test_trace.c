@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /* The ring of a tap: order, wrap, losses, and two threads at once. */
-#include "rib/trace.h"
+#include "rib/shard/trace.h"
 
-#include "lpm/arena.h"
+#include "lpm/base/arena.h"
 #include "tests/rib/rib_test.h"
 
 #include <pthread.h>

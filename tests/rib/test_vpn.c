@@ -3,7 +3,7 @@
  * Text of route distinguishers and extended communities: examples of each type, refused text, and
  * a round trip of random values; the hash of prefixes in VPN tables.
  */
-#include "rib/vpn.h"
+#include "rib/table/vpn.h"
 
 #include "tests/lpm/rng.h"
 

@@ -3,11 +3,11 @@
  * Sets of VRPs and validation, against an array that is searched from end to end, with the rules
  * of RFC 6811 2 written out. Addresses come from a small space, so that prefixes nest and meet.
  */
-#include "rib/vrp.h"
+#include "rib/table/vrp.h"
 
-#include "lpm/arena.h"
+#include "lpm/base/arena.h"
 #include "tests/lpm/size.h"
-#include "rib/attr.h"
+#include "rib/table/attr.h"
 
 #include <errno.h>
 #include <setjmp.h>

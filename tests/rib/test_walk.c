@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
-#include "rib/walk.h"
+#include "rib/shard/walk.h"
 #include "tests/rib/rib_test.h"
 
 #define DESTINATIONS 1000

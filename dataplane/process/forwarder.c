@@ -1,0 +1,802 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+#include "dataplane/process/forwarder.h"
+
+#include "dataplane/process/forwarder_wire.h"
+#include "dataplane/port/port_inner.h"
+#include "dataplane/forward/worker_struct.h"
+#include "lpm/base/region.h"
+#include "lpm/base/rights.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <limits.h>
+#include <linux/capability.h>
+#include <rte_common.h>
+#include <signal.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/socket.h>
+#include <sys/time.h>
+#include <sys/un.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#define BODY (sizeof(struct forwarder_message) - sizeof(struct forwarder_header))
+#define ANSWER_S 10 /* keelfwd answers within milliseconds */
+#define START_S 120 /* EAL may clear gigabytes of huge pages */
+/* For 10 s. systemd starts a unit that has ended after 100 ms. */
+#define SUPERVISOR_POLL_US 20000
+#define SUPERVISOR_POLLS 500
+#define CLOSING_POLLS 100
+
+/* Requests of one thread: keelfwd answers each before the next. */
+struct channel {
+	int fd; /* -1: not connected */
+	unsigned owed; /* answers that were late for their requests, and precede the next answer */
+};
+
+struct forwarder {
+	bool gone; /* no keelfwd is left: for a failure of forwarder_open() */
+	struct channel channel[FORWARDER_ROLES];
+	struct forwarder_state state;
+	struct region *tables;
+	size_t state_bytes; /* mapped at FORWARDER_STATE_PLACE */
+};
+
+/* At file scope like `dp` in eal.c: a process has one set of ports. */
+static struct forwarder *used;
+
+/* ---- connections ---- */
+
+/* Receives the late answers. Returns 0, or -errno. */
+static int
+channel_settle(struct channel *c)
+{
+	struct forwarder_message late;
+	size_t body;
+	int rc;
+
+	for (; c->owed > 0; c->owed--) {
+		rc = forwarder_receive(c->fd, &late, &body, NULL, 0, NULL, NULL, 0, NULL);
+		if (rc != 0)
+			return rc;
+	}
+	return 0;
+}
+
+/* The octets behind the body of a request, and the descriptors of the request, then of the answer. */
+struct cargo {
+	char *at;
+	size_t used;
+	int fd[FORWARDER_FDS_MAX];
+	unsigned fd_count;
+};
+
+/* `cargo` may be NULL. */
+static int
+channel_call(struct channel *c, struct forwarder_message *m, size_t body, struct cargo *cargo)
+{
+	struct cargo none = {.at = NULL};
+	uint32_t type = m->head.type;
+	size_t got;
+	int rc = channel_settle(c);
+
+	if (cargo == NULL)
+		cargo = &none;
+	m->head.magic = FORWARDER_MAGIC;
+	if (rc == 0)
+		rc = forwarder_send(
+			c->fd, m, body, cargo->at, cargo->used, cargo->fd, cargo->fd_count);
+	memset(m, 0, sizeof(*m));
+	cargo->fd_count = 0;
+	if (rc == 0) {
+		rc = forwarder_receive(c->fd, m, &got, NULL, 0, NULL, cargo->fd, FORWARDER_FDS_MAX,
+			&cargo->fd_count);
+		c->owed = rc == -EAGAIN;
+	}
+	if (rc == 0 && m->head.type != type)
+		rc = -EPROTO;
+	return rc == -EAGAIN ? -ETIMEDOUT : rc;
+}
+
+static void
+channel_patience(struct channel *c, unsigned seconds)
+{
+	const struct timeval t = {.tv_sec = seconds};
+
+	(void)setsockopt(c->fd, SOL_SOCKET, SO_RCVTIMEO, &t, sizeof(t));
+}
+
+static void
+channel_close(struct channel *c)
+{
+	if (c->fd >= 0)
+		(void)close(c->fd);
+	*c = (struct channel){.fd = -1};
+}
+
+/* -ENOENT, -ECONNREFUSED: no keelfwd listens. */
+static int
+channel_open(struct channel *c, const char *path, enum forwarder_role role,
+	struct forwarder_hello_answer *answer)
+{
+	struct sockaddr_un to = {.sun_family = AF_UNIX};
+	struct forwarder_message m = {
+		.head = {.type = FORWARDER_HELLO}, .hello = {.abi = forwarder_abi(), .role = role}};
+	int rc;
+
+	if (strlen(path) >= sizeof(to.sun_path))
+		return -ENAMETOOLONG;
+	memcpy(to.sun_path, path, strlen(path) + 1);
+	c->fd = socket(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0);
+	if (c->fd < 0)
+		return -errno;
+	if (connect(c->fd, (const struct sockaddr *)&to, sizeof(to)) != 0) {
+		rc = -errno;
+		goto fail;
+	}
+	channel_patience(c, ANSWER_S);
+	rc = channel_call(c, &m, sizeof(m.hello), NULL);
+	if (rc == 0) {
+		*answer = m.hello_answer;
+		rc = answer->result;
+	}
+	if (rc == 0)
+		return 0;
+fail:
+	channel_close(c);
+	return rc;
+}
+
+/* ---- start of keelfwd ---- */
+
+/*
+ * In the child: becomes a session of its own under init, so that keelfwd belongs neither to the
+ * terminal nor to the children of keeld. Only calls that are safe after fork() in a process with
+ * threads.
+ */
+static _Noreturn void
+become_keelfwd(const char *program, const char *const *argv, int ready)
+{
+	sigset_t set;
+	int none;
+
+	sigemptyset(&set);
+	(void)sigprocmask(SIG_SETMASK, &set, NULL);
+	(void)setsid();
+	if (geteuid() != 0 && rights_have() & RIGHT(CAP_SETUID))
+		(void)rights_root(); /* keeld is a user, and keelfwd needs the rights of root */
+	if (fork() != 0)
+		_exit(0);
+	none = open("/dev/null", O_RDWR | O_CLOEXEC);
+	/*
+	 * dup2() of a descriptor to itself would leave FD_CLOEXEC. Of keeld's descriptors keelfwd keeps
+	 * standard error, for its log: who reads the output of keeld need not wait for keelfwd.
+	 */
+	if (chdir("/") == 0 && dup2(ready, 3) == 3 && fcntl(3, F_SETFD, 0) == 0 && none > 3 &&
+		dup2(none, 0) == 0 && dup2(none, 1) == 1 && close_range(4, ~0u, 0) == 0)
+		(void)execv(program, (char *const *)(uintptr_t)argv);
+	_exit(127);
+}
+
+/*
+ * The command line of keelfwd. A document that the user of keeld can write permits nothing: its
+ * arguments of EAL could load code into a process with more rights. `own`: the number of that user;
+ * `socket`: where keelfwd listens. NULL: no memory.
+ */
+static const char **
+keelfwd_args(const struct forwarder_config *c, const char *own, const char *socket)
+{
+	size_t count = 0, all = 10 + 2 * ((size_t)c->dataplane->eal_arg_count + c->port_count +
+						 c->permit_count);
+	const char **argv = calloc(all, sizeof(*argv));
+
+	if (argv == NULL)
+		return NULL;
+	argv[count++] = "keelfwd";
+	argv[count++] = "--socket";
+	argv[count++] = socket;
+	argv[count++] = "--ready-fd";
+	argv[count++] = "3";
+	argv[count++] = "--keeld";
+	argv[count++] = own;
+	if (c->user != NULL) {
+		argv[count++] = "--user";
+		argv[count++] = c->user;
+	}
+	for (unsigned i = 0; i < c->permit_count; i++) {
+		argv[count++] = "--permit";
+		argv[count++] = c->permits[i];
+	}
+	for (unsigned i = 0; c->trusted && i < c->dataplane->eal_arg_count; i++) {
+		argv[count++] = "--permit";
+		argv[count++] = c->dataplane->eal_args[i];
+	}
+	for (unsigned i = 0; c->trusted && i < c->port_count; i++) {
+		argv[count++] = "--permit";
+		argv[count++] = c->ports[i].device;
+	}
+	return argv;
+}
+
+/* Waits until keelfwd listens, or has failed. */
+static int
+spawn(const struct forwarder_config *c)
+{
+	char own[16], folder[PATH_MAX] = "", *socket = NULL;
+	const char **argv;
+	int ready[2], status;
+	char byte;
+	pid_t pid;
+	ssize_t n;
+
+	(void)snprintf(own, sizeof(own), "%u", geteuid());
+	/* keelfwd works in the root folder */
+	if ((c->socket[0] != '/' && getcwd(folder, sizeof(folder)) == NULL) ||
+		asprintf(&socket, "%s%s%s", folder, folder[0] != '\0' ? "/" : "", c->socket) < 0)
+		return -errno;
+	argv = keelfwd_args(c, own, socket);
+	/* O_CLOEXEC: keelfwd has its end at descriptor 3 */
+	if (argv == NULL || pipe2(ready, O_CLOEXEC) != 0) {
+		n = -errno;
+		free(argv);
+		free(socket);
+		return (int)n;
+	}
+	pid = fork();
+	if (pid == 0)
+		become_keelfwd(c->program, argv, ready[1]);
+	free(argv);
+	free(socket);
+	(void)close(ready[1]);
+	if (pid < 0) {
+		(void)close(ready[0]);
+		return -errno;
+	}
+	while (waitpid(pid, &status, 0) < 0 && errno == EINTR)
+		;
+	do
+		n = read(ready[0], &byte, 1);
+	while (n < 0 && errno == EINTR);
+	(void)close(ready[0]);
+	return n == 1 ? 0 : -ECHILD;
+}
+
+/* Where keeld may not make the socket, a supervisor starts keelfwd, and again after its end. */
+static bool
+may_listen(const char *socket)
+{
+	char *folder = strdup(socket), *slash = folder != NULL ? strrchr(folder, '/') : NULL;
+	bool may;
+
+	if (slash != NULL)
+		slash[slash == folder] = '\0';
+	may = folder == NULL ||
+	      faccessat(AT_FDCWD, slash != NULL ? folder : ".", W_OK | X_OK, AT_EACCESS) == 0;
+	free(folder);
+	return may;
+}
+
+static bool
+nobody_listens(int rc)
+{
+	return rc == -ENOENT || rc == -ECONNREFUSED;
+}
+
+/* keelfwd refuses the user, or was killed and still has the socket. */
+static bool
+closed_at_once(int rc)
+{
+	return rc == -EPIPE || rc == -ECONNRESET;
+}
+
+/* Tries again while the result is of the kind, at most `polls` times. */
+static int
+open_after(struct forwarder *f, const struct forwarder_config *c,
+	struct forwarder_hello_answer *hello, int rc, bool (*is)(int), unsigned polls)
+{
+	for (; is(rc) && polls > 0; polls--) {
+		(void)usleep(SUPERVISOR_POLL_US);
+		rc = channel_open(&f->channel[FORWARDER_MAIN], c->socket, FORWARDER_MAIN, hello);
+	}
+	return rc;
+}
+
+static int
+connect_or_spawn(struct forwarder *f, const struct forwarder_config *c,
+	struct forwarder_hello_answer *hello, struct dataplane_error *err)
+{
+	struct channel *main = &f->channel[FORWARDER_MAIN];
+	int rc = channel_open(main, c->socket, FORWARDER_MAIN, hello);
+
+	rc = open_after(f, c, hello, rc, closed_at_once, CLOSING_POLLS);
+	if (nobody_listens(rc) && c->program != NULL && may_listen(c->socket)) {
+		rc = spawn(c);
+		f->gone = rc != 0;
+		if (rc != 0)
+			return dataplane_fail(err, rc, "%s does not start", c->program);
+		rc = channel_open(main, c->socket, FORWARDER_MAIN, hello);
+	}
+	rc = open_after(f, c, hello, rc, nobody_listens, SUPERVISOR_POLLS);
+	f->gone = nobody_listens(rc);
+	if (f->gone)
+		return dataplane_fail(err, rc,
+			"nobody listens at %s, and keeld may not start keelfwd there: start its "
+			"supervisor (keel-forwarder.service; is it masked, or has it failed?)",
+			c->socket);
+	if (rc == -EBUSY)
+		return dataplane_fail(err, rc, "keelfwd at %s belongs to another keeld", c->socket);
+	if (closed_at_once(rc))
+		return dataplane_fail(err, rc,
+			"keelfwd at %s closed the connection: its option --keeld must name the "
+			"user of keeld (uid %u)",
+			c->socket, geteuid());
+	if (rc != 0)
+		return dataplane_fail(
+			err, rc, "keelfwd at %s does not answer: %s", c->socket, strerror(-rc));
+	f->state.own = hello->own;
+	f->state.adopted = hello->running;
+	return 0;
+}
+
+/* Ends keelfwd and waits for its end: the connection closes. */
+static void
+end(struct forwarder *f)
+{
+	struct forwarder_message m = {.head = {.type = FORWARDER_STOP}};
+	struct channel *c = &f->channel[FORWARDER_MAIN];
+	size_t body;
+
+	channel_patience(c, START_S);
+	if (channel_call(c, &m, 0, NULL) == 0)
+		(void)forwarder_receive(c->fd, &m, &body, NULL, 0, NULL, NULL, 0, NULL);
+	channel_close(c);
+}
+
+/* ---- configuration ---- */
+
+static void __attribute__((format(printf, 2, 3))) put(struct cargo *t, const char *format, ...)
+{
+	size_t room = FORWARDER_CONFIG_MAX - t->used;
+	va_list ap;
+	int n;
+
+	va_start(ap, format);
+	n = vsnprintf(t->at + t->used, room, format, ap);
+	va_end(ap);
+	t->used = n < 0 || (size_t)n >= room ? FORWARDER_CONFIG_MAX : t->used + (size_t)n + 1;
+}
+
+/* The namespace of an instance is in the cargo once. */
+static void
+put_netns(struct cargo *t, int fd)
+{
+	unsigned at = 0;
+
+	while (at < t->fd_count && t->fd[at] != fd)
+		at++;
+	if (at == t->fd_count)
+		t->fd[t->fd_count++] = fd;
+	put(t, "netns=%u", at);
+}
+
+/* -E2BIG: too long. */
+static int
+put_config(struct cargo *t, const struct forwarder_config *c)
+{
+	const struct dataplane_config *d = c->dataplane;
+
+	put(t, "home=%lu", forwarder_home());
+	put(t, "memory_mb=%u", d->memory_mb);
+	for (unsigned i = 0; i < HOST_CLASSES; i++)
+		put(t, "limit=%u", d->host_limits.pps[i]);
+	for (unsigned i = 0; i < d->worker_count; i++)
+		put(t, "worker_cpu=%u", d->worker_cpus[i]);
+	for (unsigned i = 0; i < d->control_count; i++)
+		put(t, "control_cpu=%u", d->control_cpus[i]);
+	for (unsigned i = 0; i < d->eal_arg_count; i++)
+		put(t, "eal_arg=%s", d->eal_args[i]);
+	for (unsigned i = 0; i < c->port_count; i++) {
+		const struct port_config *p = &c->ports[i];
+
+		put(t, "port=%s", p->name);
+		put(t, "device=%s", p->device);
+		put(t, "vrf=%u", p->vrf.v);
+		if (p->netns != NULL)
+			put_netns(t, p->netns->fd);
+		put(t, "mpls=%u", p->mpls);
+		put(t, "mtu=%u", p->mtu);
+		put(t, "queues=%u", p->queues);
+		for (unsigned q = 0; q < p->queue_worker_count; q++)
+			put(t, "queue_worker=%u", p->queue_workers[q]);
+		if (p->leaves || p->returns || p->optional || p->restored)
+			put(t, FORWARDER_CHANGE "%u",
+				p->leaves * 1u + p->returns * 2u + p->optional * 4u +
+					p->restored * 8u);
+	}
+	return t->used < FORWARDER_CONFIG_MAX ? 0 : -E2BIG;
+}
+
+/* ---- life ---- */
+
+/* Maps both regions and makes eal.c and workers.c read the state of keelfwd. */
+static int
+map_regions(struct forwarder *f, const struct forwarder_start_answer *a, const int *fds)
+{
+	int rc = region_map(fds[0], FORWARDER_STATE_PLACE, a->state_bytes, false);
+
+	if (rc != 0)
+		return rc;
+	f->state_bytes = a->state_bytes;
+	rc = region_create(fds[1], a->table_place, a->table_bytes, &f->tables);
+	if (rc != 0)
+		return rc;
+	dataplane_adopt((const struct dataplane *)(uintptr_t)a->dataplane);
+	workers_set((struct workers *)(uintptr_t)a->workers);
+	return 0;
+}
+
+/* Sends a request with the configuration. The answer is in `m`, its descriptors in `cargo`. */
+static int
+config_call(struct forwarder *f, const struct forwarder_config *c, struct forwarder_message *m,
+	struct cargo *cargo)
+{
+	struct channel *channel = &f->channel[FORWARDER_MAIN];
+	int rc;
+
+	*cargo = (struct cargo){.at = malloc(FORWARDER_CONFIG_MAX)};
+	rc = cargo->at != NULL ? put_config(cargo, c) : -ENOMEM;
+	channel_patience(channel, START_S);
+	if (rc == 0)
+		rc = channel_call(channel, m, BODY, cargo);
+	channel_patience(channel, ANSWER_S);
+	free(cargo->at);
+	return rc;
+}
+
+static int
+start(struct forwarder *f, const struct forwarder_config *c, struct dataplane_error *err)
+{
+	struct forwarder_message m = {
+		.head = {.type = FORWARDER_START}, .start = {.instances = c->instances}};
+	const struct forwarder_start_answer *a = &m.start_answer;
+	struct cargo cargo;
+	int rc = config_call(f, c, &m, &cargo);
+
+	if (rc != 0)
+		return dataplane_fail(err, rc, "keelfwd does not start: %s", strerror(-rc));
+	/* keelfwd ends after a failed start; an adopted keelfwd refuses with -EXDEV, and goes on */
+	f->gone = a->result != 0 && a->result != -EXDEV && !a->adopted;
+	if (a->result == 0 && cargo.fd_count != 2)
+		rc = dataplane_fail(err, -EPROTO, "keelfwd sent no memory");
+	else if (a->result != 0)
+		rc = dataplane_fail(err, a->result, "%.*s", (int)sizeof(a->text), a->text);
+	else if ((rc = map_regions(f, a, cargo.fd)) != 0)
+		rc = dataplane_fail(
+			err, rc, "the memory of keelfwd cannot be mapped: %s", strerror(-rc));
+	for (unsigned i = 0; i < cargo.fd_count; i++)
+		(void)close(cargo.fd[i]);
+	if (rc != 0)
+		return rc;
+	f->state.gone_ns = a->gone_ns;
+	f->state.inherited = a->published;
+	f->state.huge = a->huge;
+	(void)snprintf(
+		f->state.dpdk, sizeof(f->state.dpdk), "%.*s", (int)sizeof(a->dpdk) - 1, a->dpdk);
+	return 0;
+}
+
+/* start() of a keelfwd with the same layout of shared memory; a supervisor may start another one again and again. */
+static int
+start_same(struct forwarder *f, const struct forwarder_config *c,
+	const struct forwarder_hello_answer *hello, struct dataplane_error *err)
+{
+	if (hello->abi == forwarder_abi())
+		return start(f, c, err);
+	return dataplane_fail(err, -EPROTO,
+		"keelfwd at %s is version %.*s, with another layout of shared memory than keeld "
+		"(" KEEL_VERSION "), also after a restart: install both from one package",
+		c->socket, (int)sizeof(hello->version), hello->version);
+}
+
+static int
+open_with(struct forwarder *f, const struct forwarder_config *c, struct dataplane_error *err)
+{
+	struct forwarder_hello_answer hello = {0};
+	int rc = connect_or_spawn(f, c, &hello, err);
+
+	if (rc == 0 && hello.abi != forwarder_abi()) {
+		end(f);
+		f->state.replaced = true;
+		rc = connect_or_spawn(f, c, &hello, err);
+	}
+	if (rc == 0)
+		rc = start_same(f, c, &hello, err);
+	if (rc == -EXDEV) {
+		end(f);
+		f->state.replaced = true;
+		rc = connect_or_spawn(f, c, &hello, err);
+		if (rc == 0)
+			rc = start_same(f, c, &hello, err);
+	}
+	f->state.pid = hello.pid;
+	for (unsigned role = FORWARDER_HOST; rc == 0 && role <= FORWARDER_EVENTS; role++) {
+		rc = channel_open(&f->channel[role], c->socket, role, &hello);
+		if (rc != 0)
+			dataplane_fail(err, rc, "keelfwd refuses a connection: %s", strerror(-rc));
+	}
+	return rc;
+}
+
+int
+forwarder_open(
+	const struct forwarder_config *c, struct forwarder **out, struct dataplane_error *err)
+{
+	struct forwarder *f = calloc(1, sizeof(*f));
+	int rc;
+
+	if (f == NULL)
+		return dataplane_fail(err, -ENOMEM, "no memory for the connection to keelfwd");
+	for (unsigned i = 0; i < FORWARDER_ROLES; i++)
+		f->channel[i].fd = -1;
+	rc = open_with(f, c, err);
+	if (rc != 0) {
+		bool ends = f->state.own && !f->state.adopted;
+
+		*c->remains = !f->gone && !ends;
+		forwarder_close(f, ends);
+		return rc;
+	}
+	used = f;
+	*out = f;
+	return 0;
+}
+
+void
+forwarder_close(struct forwarder *f, bool ends)
+{
+	if (f == NULL)
+		return;
+	if (ends && f->channel[FORWARDER_MAIN].fd >= 0)
+		end(f);
+	used = NULL;
+	workers_set(NULL);
+	dataplane_adopt(NULL);
+	region_destroy(f->tables);
+	if (f->state_bytes > 0)
+		region_unmap(FORWARDER_STATE_PLACE);
+	for (unsigned i = 0; i < FORWARDER_ROLES; i++)
+		channel_close(&f->channel[i]);
+	free(f);
+}
+
+struct region *
+forwarder_region(const struct forwarder *f)
+{
+	return f->tables;
+}
+
+const struct forwarder_state *
+forwarder_state(const struct forwarder *f)
+{
+	return &f->state;
+}
+
+const struct forwarder_state *
+forwarder_current(void)
+{
+	return used != NULL ? &used->state : NULL;
+}
+
+int
+forwarder_fd(const struct forwarder *f)
+{
+	return f->channel[FORWARDER_MAIN].fd;
+}
+
+int
+forwarder_publish(struct forwarder *f, const struct workers_config *c, struct dataplane_error *err)
+{
+	struct forwarder_message m = {.head = {.type = FORWARDER_PUBLISH},
+		.publish = {.fib = (uintptr_t)c->fib,
+			.path_lists = (uintptr_t)c->path_lists,
+			.qsbr = (uintptr_t)c->qsbr,
+			.worker_count = c->count,
+			.ecmp_key = c->ecmp_key,
+			.mpls_pipe = c->mpls_pipe,
+			.idle_adaptive = c->idle_adaptive,
+			.forward_source_routes = c->forward_source_routes}};
+	const struct forwarder_publish_answer *a = &m.publish_answer;
+	int rc;
+
+	for (unsigned i = 0; i < c->count && i < RTE_DIM(m.publish.reader); i++)
+		m.publish.reader[i] = c->readers[i];
+	rc = channel_call(&f->channel[FORWARDER_MAIN], &m, BODY, NULL);
+	if (rc != 0)
+		return dataplane_fail(err, rc, "keelfwd does not answer: %s", strerror(-rc));
+	if (a->result != 0)
+		return dataplane_fail(err, a->result, "%.*s", (int)sizeof(a->text), a->text);
+	workers_set((struct workers *)(uintptr_t)a->workers);
+	f->state.published = true;
+	return 0;
+}
+
+int
+forwarder_ports(struct forwarder *f, const struct forwarder_config *c, unsigned *failed,
+	struct dataplane_error *err)
+{
+	struct forwarder_message m = {.head = {.type = FORWARDER_PORTS}};
+	const struct forwarder_ports_answer *a = &m.ports_answer;
+	struct cargo cargo;
+	int rc = config_call(f, c, &m, &cargo);
+
+	*failed = c->port_count;
+	if (rc != 0)
+		return dataplane_fail(err, rc, "keelfwd: %s", strerror(-rc));
+	*failed = a->failed;
+	return a->result == 0
+		       ? 0
+		       : dataplane_fail(err, a->result, "%.*s", (int)sizeof(a->text), a->text);
+}
+
+/* ---- requests of other modules ---- */
+
+static int
+port_call(enum forwarder_role role, enum forwarder_type type, const struct forwarder_port *about,
+	struct forwarder_port_answer *answer)
+{
+	struct forwarder_message m = {.head = {.type = type}, .port = *about};
+	int rc = channel_call(&used->channel[role], &m, sizeof(m.port), NULL);
+
+	if (rc != 0)
+		return rc;
+	*answer = m.port_answer;
+	return answer->result;
+}
+
+int
+forwarder_counters(uint16_t port, struct port_counters *out)
+{
+	struct forwarder_port_answer a = {0};
+	int rc = port_call(
+		FORWARDER_MAIN, FORWARDER_COUNTERS, &(struct forwarder_port){.port = port}, &a);
+
+	*out = a.counters;
+	return rc;
+}
+
+unsigned
+forwarder_driver_counters(uint16_t port, unsigned first, struct driver_counter *out, unsigned max)
+{
+	struct forwarder_message m = {.head = {.type = FORWARDER_DRIVER_COUNTERS},
+		.port = {.port = port, .first = first}};
+	unsigned n;
+
+	if (channel_call(&used->channel[FORWARDER_MAIN], &m, sizeof(m.port), NULL) != 0)
+		return 0;
+	n = m.drivers.count < FORWARDER_DRIVERS_MAX ? m.drivers.count : FORWARDER_DRIVERS_MAX;
+	n = n < max ? n : max;
+	memcpy(out, m.drivers.counter, n * sizeof(*out));
+	return n;
+}
+
+bool
+forwarder_host_counters(uint16_t port, struct host_counters out[HOST_CLASSES])
+{
+	struct forwarder_port_answer a = {0};
+	int rc = port_call(FORWARDER_MAIN, FORWARDER_HOST_COUNTERS,
+		&(struct forwarder_port){.port = port}, &a);
+
+	memcpy(out, a.host, sizeof(a.host));
+	return rc == 0 && a.changed;
+}
+
+void
+forwarder_peer(struct vrf_id vrf, const struct ip_addr *addr, bool present)
+{
+	struct forwarder_port_answer a;
+
+	(void)port_call(FORWARDER_MAIN, FORWARDER_PEER,
+		&(struct forwarder_port){.vrf = vrf, .present = present, .addr = *addr}, &a);
+}
+
+void
+forwarder_session(struct vrf_id vrf, const struct ip_addr *addr, bool up)
+{
+	struct forwarder_port_answer a;
+
+	(void)port_call(FORWARDER_MAIN, FORWARDER_SESSION,
+		&(struct forwarder_port){.vrf = vrf, .present = up, .addr = *addr}, &a);
+}
+
+bool
+forwarder_had_session(struct vrf_id vrf, const struct ip_addr *addr)
+{
+	struct forwarder_port_answer a = {0};
+
+	return port_call(FORWARDER_MAIN, FORWARDER_HAD_SESSION,
+		       &(struct forwarder_port){.vrf = vrf, .addr = *addr}, &a) == 0 &&
+	       a.changed;
+}
+
+int
+forwarder_refresh(uint16_t port, bool *changed)
+{
+	struct forwarder_port_answer a = {0};
+	int rc = port_call(
+		FORWARDER_HOST, FORWARDER_REFRESH, &(struct forwarder_port){.port = port}, &a);
+
+	*changed = a.changed;
+	return rc;
+}
+
+int
+forwarder_local_address(struct vrf_id vrf, const struct ip_addr *addr, bool present)
+{
+	struct forwarder_port_answer a;
+
+	return port_call(FORWARDER_HOST, FORWARDER_LOCAL_ADDRESS,
+		&(struct forwarder_port){.vrf = vrf, .present = present, .addr = *addr}, &a);
+}
+
+static int
+tail_call(enum forwarder_role role, enum forwarder_type type, const void *tail, size_t bytes)
+{
+	struct forwarder_message m = {.head = {.type = type}};
+	struct cargo cargo = {.at = (char *)(uintptr_t)tail, .used = bytes};
+	int rc = channel_call(&used->channel[role], &m, BODY, &cargo);
+
+	return rc == 0 ? m.port_answer.result : rc;
+}
+
+int
+forwarder_tunnels(const uint32_t *own, unsigned count)
+{
+	return tail_call(FORWARDER_HOST, FORWARDER_TUNNELS, own, count * sizeof(*own));
+}
+
+int
+forwarder_netlink(bool on_host, const void *message, size_t bytes)
+{
+	return tail_call(
+		on_host ? FORWARDER_HOST : FORWARDER_MAIN, FORWARDER_NETLINK, message, bytes);
+}
+
+int
+forwarder_setting(const char *path, const char *value)
+{
+	char tail[256];
+	int n = snprintf(tail, sizeof(tail), "%s%c%s", path, '\0', value);
+
+	if (n < 0 || (size_t)n >= sizeof(tail))
+		return -ENAMETOOLONG;
+	return tail_call(FORWARDER_MAIN, FORWARDER_SETTING, tail, (size_t)n + 1);
+}
+
+void
+forwarder_icmp_source(uint16_t port, enum afi afi, const struct ip_addr *addr)
+{
+	struct forwarder_port_answer a;
+
+	(void)port_call(FORWARDER_HOST, FORWARDER_ICMP_SOURCE,
+		&(struct forwarder_port){.port = port, .afi = afi, .addr = *addr}, &a);
+}
+
+unsigned
+forwarder_gleans(struct glean *out, unsigned max)
+{
+	struct forwarder_message m;
+	unsigned n = 0;
+	size_t body;
+
+	if (max < FORWARDER_GLEANS_MAX ||
+		recv(used->channel[FORWARDER_EVENTS].fd, &m, 1, MSG_PEEK | MSG_DONTWAIT) <= 0 ||
+		forwarder_receive(used->channel[FORWARDER_EVENTS].fd, &m, &body, NULL, 0, NULL,
+			NULL, 0, NULL) != 0)
+		return 0;
+	for (; n < m.gleans.count && n < FORWARDER_GLEANS_MAX; n++)
+		out[n] = m.gleans.glean[n];
+	return n;
+}

@@ -1,0 +1,193 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+#include "dataplane/process/port_set.h"
+#include "dataplane/process/host_path.h"
+#include "dataplane/port/port_inner.h"
+#include "dataplane/forward/worker_struct.h"
+
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+
+/* A closed port, to be opened again after a failure. */
+struct former {
+	char name[PORT_NAME_MAX];
+	char *device;
+	unsigned queue_workers[PORT_QUEUES_MAX];
+	struct port_config config;
+	struct netns netns; /* of config */
+	bool left; /* port_left() */
+};
+
+struct change {
+	const struct port_set_hooks *hooks;
+	struct former *former; /* PORTS_MAX */
+	unsigned former_count;
+	uint16_t opened[PORTS_MAX];
+	unsigned opened_count;
+};
+
+/* 0, -ENOMEM. */
+static int
+note_former(struct change *x, uint16_t port)
+{
+	struct former *f = &x->former[x->former_count];
+
+	if (!port_config_get(port, &f->config, f->queue_workers))
+		return 0;
+	f->device = strdup(f->config.device);
+	if (f->device == NULL)
+		return -ENOMEM;
+	(void)strncpy(f->name, f->config.name, sizeof(f->name) - 1);
+	f->config.name = f->name;
+	f->config.device = f->device;
+	if (f->config.netns != NULL) {
+		f->netns = *f->config.netns;
+		f->config.netns = &f->netns;
+	}
+	f->left = port_left(port);
+	x->former_count++;
+	return 0;
+}
+
+/* Closes ports after the workers have left the ports. */
+static void
+close_ports(struct change *x, const uint16_t *ports, unsigned count, bool shown)
+{
+	for (unsigned i = 0; i < count; i++) {
+		if (shown)
+			x->hooks->show(x->hooks->ctx, ports[i], false);
+		port_close(ports[i]);
+	}
+}
+
+static int
+close_unwanted(struct change *x, const struct port_config *want, unsigned count,
+	struct dataplane_error *err)
+{
+	uint16_t closing[PORTS_MAX];
+	unsigned n = 0;
+	int rc = 0;
+
+	for (uint16_t port = 0; port < port_count(); port++) {
+		bool wanted = !port_exists(port);
+
+		for (unsigned i = 0; i < count && !wanted; i++)
+			wanted = port_is_open_as(port, &want[i]);
+		if (wanted)
+			continue;
+		if (note_former(x, port) != 0) {
+			for (; x->former_count > 0; x->former_count--)
+				free(x->former[x->former_count - 1].device);
+			return dataplane_fail(err, -ENOMEM, "no memory for the change of ports");
+		}
+		closing[n++] = port;
+	}
+	for (unsigned i = 0; i < n; i++)
+		port_unserve(closing[i]);
+	if (n > 0)
+		rc = workers_take_ports(err);
+	if (rc == 0)
+		close_ports(x, closing, n, true);
+	return rc;
+}
+
+/* True if the change closed a port with this name and this device. */
+static bool
+had_device(const struct change *x, const struct port_config *c)
+{
+	for (unsigned i = 0; i < x->former_count; i++)
+		if (strcmp(x->former[i].name, c->name) == 0 &&
+			strcmp(x->former[i].device, c->device) == 0)
+			return true;
+	return false;
+}
+
+/* True if the change may continue without the device of the port, which did not open. */
+static bool
+may_lack_device(const struct change *x, const struct port_config *c)
+{
+	return c->leaves || c->optional || (c->vrf.v != VRF_DEFAULT.v && c->netns == NULL) ||
+	       ((c->restored || had_device(x, c)) && !port_device_is_there(c));
+}
+
+/* Opens a port, or takes a number for a port without a device. 0, or -errno with `err`. */
+static int
+open_one(const struct change *x, const struct port_config *c, uint16_t *port,
+	struct dataplane_error *err)
+{
+	int rc = c->leaves ? dataplane_fail(err, -ENODEV, "the device was removed")
+			   : port_lacks_namespace(c, err);
+
+	if (rc == 0)
+		rc = port_open(c, port, err);
+	if (rc == 0 || !may_lack_device(x, c))
+		return rc;
+	return port_wait(c, c->leaves || c->returns, port, err);
+}
+
+static int
+open_wanted(struct change *x, const struct port_config *want, unsigned count, unsigned *failed,
+	struct dataplane_error *err)
+{
+	int rc = 0;
+
+	for (*failed = 0; *failed < count; ++*failed) {
+		/* a port that was not closed stays, also if its device is pulled meanwhile */
+		if (port_named(want[*failed].name) != PORTS_MAX)
+			continue;
+		rc = open_one(x, &want[*failed], &x->opened[x->opened_count], err);
+		if (rc != 0)
+			return rc;
+		x->hooks->show(x->hooks->ctx, x->opened[x->opened_count++], true);
+	}
+	return x->opened_count > 0 ? workers_take_ports(err) : 0;
+}
+
+/* Opens the former ports. After a failure a port stays without a device. */
+static void
+open_former(struct change *x)
+{
+	for (unsigned i = 0; i < x->former_count; i++) {
+		const struct port_config *c = &x->former[i].config;
+		struct dataplane_error err = {"the device was removed"};
+		uint16_t port;
+		int rc = x->former[i].left ? -ENODEV : port_open(c, &port, &err);
+
+		if (rc != 0 && (rc = port_skip(c, x->former[i].left, err.text)) >= 0)
+			port = (uint16_t)rc;
+		if (rc >= 0)
+			x->hooks->show(x->hooks->ctx, port, true);
+	}
+	(void)workers_take_ports(NULL);
+}
+
+static void
+change_undo(struct change *x)
+{
+	for (unsigned i = 0; i < x->opened_count; i++)
+		port_unserve(x->opened[i]);
+	(void)workers_take_ports(NULL);
+	close_ports(x, x->opened, x->opened_count, true);
+	open_former(x);
+}
+
+int
+port_set_change(const struct port_config *want, unsigned count, const struct port_set_hooks *hooks,
+	unsigned *failed, struct dataplane_error *err)
+{
+	struct change x = {.hooks = hooks, .former = calloc(PORTS_MAX, sizeof(*x.former))};
+	int rc;
+
+	*failed = count;
+	if (x.former == NULL)
+		return dataplane_fail(err, -ENOMEM, "no memory for the change of ports");
+	rc = close_unwanted(&x, want, count, err);
+	if (rc == 0)
+		rc = open_wanted(&x, want, count, failed, err);
+	if (rc != 0)
+		change_undo(&x);
+	for (unsigned i = 0; i < x.former_count; i++)
+		free(x.former[i].device);
+	free(x.former);
+	return rc;
+}
