@@ -127,8 +127,8 @@ int device_probe(struct port *p, const char *device, const char *full, bool *sof
 int port_start(struct port *p, const char *device, bool soft, unsigned queues,
 	struct dataplane_error *err);
 /*
- * Stops and removes all devices of the port. Without `sockets` port_xdp_sockets_close() closes those of
- * AF_XDP, with their buffers.
+ * Stops and removes all devices of the port. Without `sockets` port_xdp_sockets_close() closes
+ * the sockets of AF_XDP, with their buffers.
  */
 void port_devices_stop(struct port *p, bool sockets);
 /* Stops and closes the port in the namespace of its interface, where the program is detached. */
@@ -140,11 +140,11 @@ bool is_xdp_socket(int fd);
 /* Before the device opens: reserves its interface, chooses the queues. 0, or -errno with `err`. */
 int port_xdp_reserve(
 	struct port *p, const char *device, unsigned queues, struct dataplane_error *err);
-/* Finds the socket of a queue that was just set up, and checks that the driver polls it. 0, or -errno with `err`. */
+/* Finds the socket of a new queue, and checks that the driver polls the socket. 0, or -errno with `err`. */
 int port_xdp_socket_take(struct port *p, uint16_t queue, struct dataplane_error *err);
 /* The queues of the next device of the port, from queue `first` on. */
 unsigned port_xdp_device_queues(const struct port *p, unsigned first);
-/* Opens the devices of the queues after those of the first device. 0, or -errno with `err`. */
+/* Opens the devices of the queues beyond the first device. 0, or -errno with `err`. */
 int port_xdp_queues_open(struct port *p, struct dataplane_error *err);
 /* Gives the sockets of all queues to the own XDP program. 0, or -errno with `err`. */
 int port_xdp_sockets_attach(struct port *p, struct dataplane_error *err);

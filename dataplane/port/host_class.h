@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
- * Classes of the packets that a port hands to the kernel. Each class has token buckets of its own,
- * because a flood of one class must not delay the others: a bucket in the XDP program of an AF_XDP
+ * Classes of the packets that a port hands to the kernel. Each class has its own token buckets,
+ * because a flood of one class must not delay further classes: a bucket in the XDP program of an AF_XDP
  * port, or in each worker of a port without AF_XDP. Plain C without includes: shared
  * with the XDP program (keel_xdp.bpf.c) and the configuration.
  *

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
  * Addresses of the configured BGP peers, which select the class of a packet for this router
- * (host_class.h). Open addressing over words that stand for VRF and address.
+ * (host_class.h). Open addressing over words of VRF and address.
  *
  * Writer: one thread. Readers: workers, without a lock: during a removal a reader may miss a present
  * address for some nanoseconds, and a packet of this peer is then counted in the next class.
@@ -28,7 +28,7 @@ bool host_peers_set(
 /*
  * The word of an address, never 0: an IPv4 address with the VRF, a hash of an IPv6 address. The hash
  * has no key: forging the address of a peer is easier than finding an address with the same word,
- * and has the same effect.
+ * with an equal effect.
  */
 static inline uint64_t
 host_peer_word(struct vrf_id vrf, enum afi afi, const uint8_t *address)

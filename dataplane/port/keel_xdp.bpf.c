@@ -1,11 +1,11 @@
 // SPDX-License-Identifier: (BSD-3-Clause OR GPL-2.0-only)
 /*
  * XDP program of AF_XDP ports. Hands IPv4 and IPv6 unicast packets for other hosts to the worker,
- * and labelled packets (MPLS), which the worker drops under a name on a port without `mpls`.
- * Everything else goes to the kernel: ARP, neighbour discovery, tags of VLANs, multicast and broadcast
+ * and labelled packets (MPLS), dropped by the worker under a name on a port without `mpls`.
+ * All other packets go to the kernel: ARP, neighbour discovery, tags of VLANs, multicast and broadcast
  * of both layers, link-local destinations, packets for local addresses (selected by address, not
- * by TCP port, so BGP in transit is forwarded) other than those of UDP tunnels, and all packets while
- * no worker is bound to the queue. What goes to the kernel is limited by class (host_class.h), as
+ * by TCP port, so BGP in transit is forwarded) except packets of UDP tunnels, and all packets while
+ * no worker is bound to the queue. Packets to the kernel are limited by class (host_class.h), as
  * punt.c does for ports without this program.
  *
  * The driver (DPDK 22.11) needs this program first in the object, and a map named xsks_map. A rule
@@ -240,8 +240,8 @@ to_kernel(struct xdp_md *ctx, __be16 type, __u32 at, const __u8 *l3, const void 
 	}
 	if (b->tokens > b->most)
 		b->tokens = b->most;
-	/* Both counters, without a branch: clang would make the two branches one addition at a computed offset, and the
-	 * verifier refuses such an address to a program that is loaded without CAP_PERFMON. */
+	/* Both counters, without a branch: clang would make the two branches one addition at a computed offset, and
+	 * the verifier refuses a computed address to a program loaded without CAP_PERFMON. */
 	passes = b->tokens >= b->period;
 	b->tokens -= passes ? b->period : 0;
 	b->passed += passes;

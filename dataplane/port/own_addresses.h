@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
- * Addresses of this router, which no received packet may have as its source (RFC 1122 3.2.1.3, RFC 1812
+ * Addresses of this router, never allowed as the source of a received packet (RFC 1122 3.2.1.3, RFC 1812
  * 5.3.8). A filter of octets by hash comes before the exact set, because each packet pays for it: with
  * ten addresses one group of eight packets in fifty is looked up.
  *

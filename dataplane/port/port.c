@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
-/* The table of ports: numbers, opening and closing, and what other files read of a port. */
+/* The table of ports: numbers, opening and closing, and the values of a port for readers. */
 #include "dataplane/port/port.h"
 #include "dataplane/port/dataplane_struct.h"
 #include "dataplane/port/xdp_buffers.h"

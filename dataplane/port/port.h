@@ -40,10 +40,10 @@ struct dataplane_config {
 	const char *name; /* --file-prefix */
 	FILE *messages; /* output of EAL, drivers and libbpf, from any thread; NULL: stderr */
 	struct host_limits host_limits; /* of packets for this router, for each port */
-	/* The ports at the start share the packet memory by what they need. */
+	/* The ports at the start share the packet memory by need. */
 	const struct port_config *port;
 	unsigned port_count;
-	struct arena *shared; /* for what other processes read of the ports; NULL: malloc() */
+	struct arena *shared; /* for the part of the ports read by keeld; NULL: malloc() */
 };
 
 struct port_config {
@@ -59,8 +59,8 @@ struct port_config {
 	/* set on the device and the kernel interface; 0: keep the MTU of the interface */
 	uint16_t mtu;
 	/*
-	 * Pairs of a receive and a transmit queue. 0: one for each worker, as far as the device has
-	 * them.
+	 * Pairs of a receive and a transmit queue. 0: a pair for each worker, up to the limit of
+	 * the device.
 	 */
 	unsigned queues;
 	/* The worker of each receive queue, repeated from the start; NULL: see port_queue_worker(). */
@@ -73,8 +73,8 @@ struct port_config {
 	bool host_path;
 	/*
 	 * For port_set_change(). leaves, returns: port_left(), port_returned() when the change began.
-	 * optional: a device that does not open leaves the port without a device. restored: the same
-	 * for a device that is missing, because the port ran before.
+	 * optional: a device that does not open leaves the port without a device. restored:
+	 * accepts a missing device, because the port ran before.
 	 */
 	bool leaves, returns, optional, restored;
 };
@@ -104,7 +104,7 @@ enum host_way {
 struct port_counters {
 	uint64_t rx_packets, tx_packets, rx_bytes, tx_bytes, rx_missed;
 	uint64_t tx_dropped; /* packets that the driver did not accept; counted by the workers */
-	uint64_t rx_errors; /* packets that the device or its driver refused */
+	uint64_t rx_errors; /* packets refused by the device or the driver */
 	uint64_t rx_no_buffer; /* times the driver found no free packet buffer */
 	/* AF_XDP: losses of the socket, from XDP_STATISTICS, if the driver exposes its socket */
 	uint64_t xdp_rx_dropped, xdp_rx_ring_full, xdp_fill_empty, xdp_invalid;
@@ -205,7 +205,7 @@ void port_icmp_source_set(uint16_t port, enum afi afi, const struct ip_addr *add
 	RUNS_ON(role_host);
 /*
  * The numbers of ports are below port_count(). port_exists(): false for the number of a removed port,
- * for which the functions below return nothing: the name "", the state PORT_MISSING, and so on.
+ * without values of the functions below: the name "", the state PORT_MISSING, and so on.
  */
 unsigned port_count(void);
 bool port_exists(uint16_t port);

@@ -33,7 +33,7 @@ room_of(unsigned pool)
 	return is_large(pool) ? LARGE_DATA_ROOM : MBUF_DATA_ROOM;
 }
 
-/* Octets of a buffer with what DPDK keeps beside it. */
+/* Octets of a buffer with its header in DPDK. */
 static size_t
 buffer_bytes(unsigned pool)
 {
@@ -69,8 +69,8 @@ port_pools_plan(const struct dataplane_config *c)
 }
 
 /*
- * The memory is divided by need. A pool that no port at the start needs takes what is left, or half of
- * that while a planned pool waits for its port.
+ * The memory is divided by need. A pool without a port at the start takes the rest of the memory,
+ * or half of the rest while a planned pool waits for a port.
  */
 unsigned
 port_pool_size(unsigned pool)
@@ -159,7 +159,7 @@ struct rte_mempool *
 port_pool_for(const struct port *p, bool soft)
 {
 	unsigned want = pool_of(soft, rte_eth_dev_socket_id(p->ethdev), p->large);
-	/* the others of the same kind, whose buffers are at least as large */
+	/* pools of this kind with buffers at least as large */
 	unsigned first = soft ? 0 : POOL_HARD, end = soft ? POOL_HARD : POOLS;
 
 	if (dp->pool[want] == NULL)

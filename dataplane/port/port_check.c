@@ -136,7 +136,7 @@ port_host_check(const char *name, const char *device, struct dataplane_error *er
 			"an interface %s exists, and keeld has to create the port's interface: "
 			"rename the interface or the port",
 			name);
-	/* not access(): to keel.service, which may use no device, that call denies devices that exist */
+	/* not access(): to keel.service, without rights to devices, the call denies existing devices */
 	if (stat("/dev/net/tun", &st) != 0)
 		return dataplane_fail(err, -errno,
 			"no /dev/net/tun, which the port's interface needs: load the module tun");

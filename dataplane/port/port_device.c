@@ -273,7 +273,7 @@ static int
 start(struct port *p, struct dataplane_error *err)
 {
 	struct rte_ether_addr mac;
-	/* Some drivers ignore the MTU of the configuration, others refuse this call. */
+	/* Some drivers ignore the MTU of the configuration, some refuse this call. */
 	int rc = p->mtu_given && p->mtu <= p->mtu_driver ? rte_eth_dev_set_mtu(p->ethdev, p->mtu)
 							 : 0;
 
@@ -439,7 +439,7 @@ device_open(struct port *p, const char *device, unsigned queues, struct dataplan
 	if (rc == 0) {
 		bool tap = device_is(device, "net_tap");
 
-		/* net_tap asks an interface that may lie in another network namespace */
+		/* net_tap asks an interface, possibly in a foreign network namespace */
 		p->watch.link_unknown = tap;
 		p->watch.costs = !soft;
 		port_watch_start(&p->watch, p->ethdev, tap, p->ifindex, p->way != HOST_WAY_TAP);

@@ -75,8 +75,8 @@ use_kernel_interface(struct port *p, struct dataplane_error *err)
 /* ---- the host path ---- */
 
 /*
- * ND needs multicast: all multicast is requested, or else all frames. A driver that has neither of
- * them, and no list of groups, has no filter: devices in memory, ENA, gve, mana.
+ * ND needs multicast: all multicast is requested, or else all frames. A driver without both modes
+ * and without a list of groups has no filter: devices in memory, ENA, gve, mana.
  */
 static int
 receive_multicast(struct port *p, struct dataplane_error *err)
@@ -197,7 +197,7 @@ port_local_address_set(struct vrf_id vrf, const struct ip_addr *addr, bool prese
 	if (dp == NULL)
 		return 0;
 	rc = xdp_local_set(dp->xdp, vrf, addr, present);
-	/* a link-local address may belong to another machine on another link */
+	/* a link-local address may belong to a further machine on a second link */
 	if (!addr_is_link_local(addr) &&
 		!own_addresses_set(&dp->own_addresses, vrf, addr, present) && rc == 0)
 		rc = -ENOSPC;

@@ -29,8 +29,8 @@ struct port_host {
 struct port_watch {
 	int kernel; /* socket in the namespace of the port's interface `ifindex`; -1: no interface */
 	unsigned ifindex;
-	bool own; /* the interface is that of the device, and has its link; else a TAP */
-	int tap; /* net_tap: a descriptor of its interface, which belongs to the driver; -1 */
+	bool own; /* the interface belongs to the device, and has the link of the device; else a TAP */
+	int tap; /* net_tap: a descriptor of its interface, owned by the driver; -1 */
 	uint16_t ethdev;
 	bool link_unknown; /* the driver does not report the link */
 	/* A query of the link may call the firmware: one query each PORT_QUERY_NS. */
@@ -89,7 +89,7 @@ void port_unserve(uint16_t port);
 bool port_is_served(uint16_t port);
 /* Closes a port that is hidden and not served. Its number is free again. */
 void port_close(uint16_t port);
-/* True if a port with this device could open: its PCI device or its interface is there. */
+/* True if a port with this device could open: the PCI device or the interface is present. */
 bool port_device_is_there(const struct port_config *c);
 /* The configuration of an open port: *c names memory of the port. False: the number is free. */
 bool port_config_get(uint16_t port, struct port_config *c, unsigned queue_workers[PORT_QUEUES_MAX]);
@@ -114,8 +114,8 @@ void port_xdp_peer_set(struct vrf_id vrf, const struct ip_addr *addr, bool prese
 struct rte_mempool *port_copy_pool(void);
 
 /*
- * Held while a thread asks the device of the port for its link or its counters: a driver serves one
- * such call at a time.
+ * Held while a thread asks the device of the port for link or counters: a driver serves a single
+ * call at a time.
  */
 void port_asks_begin(uint16_t port);
 void port_asks_end(uint16_t port);
@@ -127,8 +127,8 @@ int port_xdp_socket(uint16_t port, unsigned queue);
  */
 const _Atomic uint64_t *port_mac_place(uint16_t port);
 /*
- * Octets of the longest frame for a driver that copies each frame into a buffer of its own, and does
- * not look whether the frame fits (AF_XDP). 0: any frame.
+ * Octets of the longest frame for a driver that copies each frame into its own buffer, without a
+ * check of the size (AF_XDP). 0: any frame.
  */
 uint16_t port_frame_most(uint16_t port);
 /* True: the driver may receive a packet in several buffers. */
@@ -138,7 +138,7 @@ const struct icmp_sources *port_icmp_sources(void);
 /*
  * Pool for packets of this router. Created at the first call, by main. NULL: no memory. The host
  * thread allocates from this pool and may be preempted in the middle: consumers of an mp/mc ring
- * proceed in turn, so workers allocating from the same pool would wait.
+ * proceed in turn, so workers allocating from the pool would wait.
  */
 struct rte_mempool *port_own_pool(void);
 /* Taken by a worker for one burst. On a cache line of its own. */

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
  * PCI devices that leave and come back at run time. The kernel asks each user of a device to leave,
- * and waits: main closes the port (dataplane/process/port_set.h). A device that is there again, with a driver
- * that DPDK can use, is opened again.
+ * and waits: main closes the port (dataplane/process/port_set.h). A device is opened again after
+ * a return with a driver for DPDK.
  */
 #pragma once
 

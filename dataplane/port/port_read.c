@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
- * What keelfwd and keeld read of ports: in keelfwd its ports, in keeld the memory of keelfwd after
+ * The readers of ports in keelfwd and keeld: in keelfwd its ports, in keeld the memory of keelfwd after
  * dataplane_adopt(). Needs no EAL.
  */
 #include "dataplane/port/dataplane_struct.h"

@@ -45,7 +45,7 @@ struct port {
 		uint16_t ethdev, queue;
 		int socket;
 	} more[PORT_QUEUES_MAX - 1];
-	/* own_queues: sockets of the port in all; device_queues: at most so many of one device */
+	/* own_queues: sockets of the port in all; device_queues: at most this number of a device */
 	unsigned more_count, own_queues, device_queues;
 	bool host_path; /* port_config.host_path */
 	/* port_config, to compare and to open again */
@@ -73,7 +73,7 @@ bool device_argument(const char *device, const char *key, char *out, size_t size
 /* True if the device has this driver. */
 bool device_is(const char *device, const char *driver);
 
-/* Before the driver takes buffers, which it would lose: 0; -EBUSY with `err`: a queue is in use. */
+/* Before the driver takes buffers, and could lose the buffers: 0; -EBUSY with `err`: a queue is in use. */
 int port_queues_check(const struct port *p, const char *device, struct dataplane_error *err);
 /* The next port on the interface finds its queues free. */
 void port_queues_await(const struct port *p, unsigned queues);

@@ -100,7 +100,7 @@ port_watch_pull(struct port_watch *w)
 	(void)eventfd_write(events_fd, 1);
 }
 
-/* A descriptor of the driver of net_tap for its interface, or -1: the driver gives no access to it. */
+/* A descriptor of the driver of net_tap for its interface, or -1: the driver hides the descriptor. */
 static int
 find_tap(const char *iface)
 {

@@ -73,8 +73,8 @@ choose_xdp_queues(struct port *p, const char *device, unsigned queues, struct da
 	unsigned buffers;
 
 	/*
-	 * A device attaches a program once, and some NICs reset at that. The driver gives interfaces whose
-	 * queues are not pairs, such as veth, one queue.
+	 * A device attaches a program once, and some NICs reset at that. The driver gives a
+	 * single queue to interfaces without pairs of queues, such as veth.
 	 */
 	p->device_queues =
 		channels.combined_count > 0 && channels.rx_count == 0 ? DEVICE_QUEUES_MAX : 1;
@@ -164,8 +164,8 @@ is_xdp_socket(int fd)
 
 /*
  * Returns the AF_XDP socket of the newest port, or -1. The driver opens the sockets and gives no
- * access to them, so this function searches the descriptors of the process for the only AF_XDP
- * socket that no earlier port has.
+ * access to them, so the function searches the descriptors of the process for the only AF_XDP
+ * socket without an earlier port.
  */
 static int
 find_xdp_socket(const struct port *opening)

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
- * The TAP interface of a port without a kernel interface of its own: the kernel sees the port
+ * The TAP interface of a port without its own kernel interface: the kernel sees the port
  * under its name, with the NIC's MAC address, MTU and carrier. The kernel removes the interface
  * when the process ends, also after a kill. A persistent TAP of the name is adopted.
  */

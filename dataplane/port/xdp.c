@@ -52,7 +52,7 @@ struct bpf_fds {
 struct attached {
 	unsigned ifindex; /* 0: free */
 	ino_t netns; /* the namespace in which ifindex is valid */
-	int lock; /* proves to other keelds that this keeld is running */
+	int lock; /* proves to each further keeld that the owner is running */
 	int map[MAPS]; /* -1: not found yet */
 	struct vrf_id vrf;
 	bool tunnels; /* UDP tunnels are opened: port_config.mpls, a port of `default` */
@@ -172,7 +172,7 @@ find_free(struct xdp *x)
 #define MAP_LINK "anon_inode:bpf-map"
 #define BTF_LINK "anon_inode:btf"
 
-/* The id of a program, a map or types; 0: another descriptor, or, with `link`, another kind of object. */
+/* The id of a program, a map or types; 0: a descriptor without a program, or, with `link`, without a link. */
 static uint32_t
 bpf_fd_id(int fd, const char *link)
 {
@@ -201,7 +201,7 @@ bpf_fd_id(int fd, const char *link)
 
 /*
  * The driver keeps descriptors of its program and maps open in this process. Returns a new
- * descriptor of the one with this id. -ENOENT: there is none; -errno.
+ * descriptor of the program with this id. -ENOENT: there is none; -errno.
  */
 static int
 own_descriptor(const char *link, uint32_t id)
@@ -274,7 +274,7 @@ bpf_fds_close(struct bpf_fds *f)
 	bpf_fds_free(f);
 }
 
-/* The kernel opens an object by its id for CAP_SYS_ADMIN only, which keeld needs for nothing else. */
+/* The kernel opens an object by id for CAP_SYS_ADMIN only, and keeld has no further need of this capability. */
 static int
 program_open(uint32_t id)
 {
@@ -645,8 +645,8 @@ xdp_local_set(struct xdp *x, struct vrf_id vrf, const struct ip_addr *addr, bool
 	int rc = 0;
 
 	/*
-	 * The program passes all link-local destinations: an address may be local on one link and
-	 * foreign on another.
+	 * The program passes all link-local destinations: an address may be local on the first
+	 * link and foreign on the second.
 	 */
 	if (addr->afi == AFI_NONE || addr_is_link_local(addr))
 		return 0;

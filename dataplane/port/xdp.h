@@ -4,7 +4,7 @@
  * (selected by address, not by TCP port), ARP, neighbour discovery, multicast, and everything
  * other than IPv4 and IPv6 to the kernel; the rest goes to the worker's AF_XDP socket.
  *
- * An interface index belongs to the network namespace of the calling thread, which is the same in all
+ * An interface index belongs to the network namespace of the calling thread, constant for all
  * calls about an interface; xdp_destroy() is called in the namespace of the last reserved interfaces.
  *
  * Packets for the kernel are limited by class.
@@ -33,10 +33,10 @@ int xdp_write_object(const char *path);
  * the kernel refuses. Returns 0 or -errno; libbpf's messages give the reason.
  */
 int xdp_load_check(void);
-/* The reserved interfaces. xdp_destroy() detaches from all of them and releases them. */
+/* The reserved interfaces. xdp_destroy() detaches from all interfaces and releases the interfaces. */
 int xdp_create(struct xdp **out);
 void xdp_destroy(struct xdp *x);
-/* Sets the folder of the notes that name the attached programs, so that a keeld without CAP_SYS_ADMIN detaches what a crash has left. */
+/* Sets the folder of the notes that name the attached programs, so that a keeld without CAP_SYS_ADMIN detaches the programs left by a crash. */
 void xdp_notes(struct xdp *x, const char *folder);
 /*
  * Reserves the interface until xdp_release() or xdp_destroy(). Call before the driver attaches.
@@ -44,7 +44,7 @@ void xdp_notes(struct xdp *x, const char *folder);
  * belongs to another owner or to a running keeld, which `err` names.
  */
 int xdp_reserve(struct xdp *x, unsigned ifindex, struct dataplane_error *err);
-/* Detaches the program of keeld, so that the driver of the next queue attaches its own. */
+/* Detaches the program of keeld, so that the driver of the next queue can attach. */
 int xdp_detach(struct xdp *x, unsigned ifindex, struct dataplane_error *err);
 /* Gives queue i of the interface to socket fd[i], after xdp_attach_check(). Returns 0 or -errno. */
 int xdp_sockets_set(struct xdp *x, unsigned ifindex, const int *fd, unsigned count);

@@ -142,10 +142,10 @@ is_nic(unsigned ifindex)
 }
 
 /*
- * Asks a NIC for copy mode, which its driver never learns of: for zero copy the driver would restart
- * the queue, or reset the NIC. The kernel needs some time to release the queue again. Asks other devices
- * for zero copy: the kernel refuses, after it has looked whether the queue is in use, and the queue is
- * free as before.
+ * Asks a NIC for copy mode, without a call of the driver: for zero copy the driver would restart
+ * the queue, or reset the NIC. The kernel needs some time to release the queue again. Asks
+ * further devices for zero copy: the kernel checks the use of the queue, then refuses, and the
+ * queue stays free.
  */
 bool
 xdp_queue_in_use(unsigned ifindex, unsigned queue)

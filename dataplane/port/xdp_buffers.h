@@ -22,8 +22,8 @@ void xdp_fill_ring_free(int socket, struct rte_mempool *pool);
 bool xdp_is_copying(int socket);
 /*
  * True if an AF_XDP socket uses the queue, or if the kernel has not released the queue of a closed
- * socket yet: the kernel does so later, from a work queue, and reports no event. A driver that finds
- * the queue in use fails, and loses the buffers that it has taken.
+ * socket yet: the kernel does so later, from a work queue, and reports no event. A driver fails
+ * on a queue in use, and loses the buffers taken before.
  */
 bool xdp_queue_in_use(unsigned ifindex, unsigned queue);
 /*
