@@ -243,7 +243,7 @@ const char *policy_section(const struct command *c);
 /* Applies a line to a document with the section. A text in `note` is for the user. 0; -1 after a message. */
 int edit_policy_line(struct ctl *ctl, const struct command *c, json_t *document, char note[256]);
 
-/* ---- keelctl_import_command.c ---- */
+/* ---- keelctl_import.c ---- */
 
 void import_command(struct ctl *ctl, const struct command *c);
 

@@ -484,7 +484,7 @@ class Frr(Case):
         self.assertEqual((status, len(named)), (1, 4), err)
         for line in STRANGE.splitlines():
             self.assertTrue(any(line in n for n in named), line)
-        self.assertTrue(err.endswith("keelctl: 4 lines not carried\n"))
+        self.assertTrue(err.endswith("keel-import: 4 lines not carried\n"))
         self.assertEqual(d, want)  # and nothing is guessed
         for entry in ("match ip address prefix-list a b", "match source-vrf x", "set as-path prepend 1 2", "set weight 5", "set community internet:1",
                       "set community 64512:70000", "set large-community 1:2", "set metric rtt", "set local-preference +10"):
@@ -1384,7 +1384,7 @@ protocol bgp c { local as 64512; neighbor range 192.0.2.0/24 as 64513; ipv4 { im
         self.assertIn("peers/AS1.conf:4:   bfd on;: not carried: keel.json has no key of this meaning", lines)
         self.assertIn('4: include "none.conf";: not carried: keel.json has no key of this meaning', lines)
         self.assertIn("5: protocol device { }: done", lines)
-        self.assertEqual(lines[-1], "keelctl: 3 lines not carried")
+        self.assertEqual(lines[-1], "keel-import: 3 lines not carried")
         # a file that includes itself ends
         with open(os.path.join(self.dir.name, "other.conf"), "w") as f:
             f.write(text)
@@ -1395,7 +1395,7 @@ protocol bgp c { local as 64512; neighbor range 192.0.2.0/24 as 64513; ipv4 { im
         """The neighbours by description or address, the document, and the verdicts that are not `done`."""
         got, d, err = self.imported("router id 192.0.2.1;\n" + text)
         self.assertEqual(got, status, err)
-        said = [line for line in err.splitlines() if not line.endswith(": done") and not line.startswith("keelctl: ")]
+        said = [line for line in err.splitlines() if not line.endswith(": done") and not line.startswith("keel-import: ")]
         return {p.get("description", p["address"]): p for p in d["bgp"].get("peers", [])}, d, said
 
     def test_protocols_without_a_name(self):

@@ -147,7 +147,6 @@ void target_keelctl(const uint8_t *data, size_t len);
 void target_aspath(const uint8_t *data, size_t len);
 void target_rtr(const uint8_t *data, size_t len);
 void target_policy_text(const uint8_t *data, size_t len);
-void target_import(const uint8_t *data, size_t len);
 
 static const struct target {
 	const char *name;
@@ -171,7 +170,6 @@ static const struct target {
 	{"aspath", target_aspath, 2000, false},
 	{"rtr", target_rtr, 20000, false},
 	{"policy_text", target_policy_text, 2000, true},
-	{"import", target_import, 2000, true},
 };
 
 #define TARGET_COUNT (sizeof(targets) / sizeof(targets[0]))

@@ -1,0 +1,692 @@
+# SPDX-License-Identifier: BSD-3-Clause
+"""import frr: a configuration of FRR. A line of bgpd and zebra is carried if a key of keel.json has the same meaning. `no` is the first word of a row
+where the line begins with it."""
+import re
+
+from . import texts
+from .document import NODE_MAX, PREPEND_MAX, accept_all, add_filter, value_of
+from .next_hops import report_third_parties
+from .rows import Rows, put, put_number, put_word
+from .texts import V4, V6
+
+ACTIONS = ("permit", "deny")
+NO_KEY = "keel.json has no key of this meaning"
+# Lines without a meaning for routes.
+IDLE = frozenset(("frr", "hostname", "log", "service", "exit", "end", "password", "enable", "line"))
+NODE_WORDS = frozenset(("match", "set", "call", "on-match", "continue"))
+
+
+# ---- lists ----
+
+
+def _sequence(words):
+    """Takes [seq N]: (N or None, the words behind it)."""
+    return (words[1], words[2:]) if len(words) > 2 and words[0] == "seq" else (None, words)
+
+
+def _prefix_list(im, family, name, words):
+    """[seq N] {permit | deny} PREFIX [ge N] [le N]"""
+    section, six = "prefix_lists", family == "ipv6"
+    if words[0] == "description" and len(words) > 1:
+        return im.changed("left out; a list has no description")
+    seq, words = _sequence(words)
+    if len(words) < 2 or words[0] not in ACTIONS:
+        return im.list_partial(section, name)
+    entry = {"action": words[0]}
+    if words[1:] == ["any"]:
+        entry.update({"prefix": "::/0", "le": 128} if six else {"prefix": "0.0.0.0/0", "le": 32})
+    else:
+        entry["prefix"] = texts.prefix(words[1])
+    if entry["prefix"] is None:
+        return im.list_partial(section, name)
+    for at in range(2, len(words), 2):
+        if at + 1 == len(words) or words[at] not in ("ge", "le") or not im.set_number(entry, words[at], words[at + 1]) or im.is_lost:
+            return im.list_partial(section, name)
+    return im.list_entry(section, name, seq, entry)
+
+
+EXPANDED = re.compile(r"(?P<start>[\^_])(?P<parts>[0-9]+(?::(?:[0-9]+|\.\*|\[0-9\][+*]))*)(?P<colon>:?)(?P<end>[_$]?)")
+
+
+def _expanded_community(regex, large):
+    """A regular expression of an expanded list as a community with wildcards: `_64512:[0-9]+_`, `^64512:.*`. bgpd matches the text of all communities of a
+    route. Returns (None, False), or (text, True if the expression has this meaning only for `delete`, which sees each community alone)."""
+    m, most = EXPANDED.fullmatch(regex), 3 if large else 2
+    parts = m["parts"].split(":") if m else []
+    if not 0 < len(parts) <= most or (m["colon"] and (len(parts) == most or m["end"])):
+        return None, False
+    for part in parts:
+        # keeld reads a number of the size of its part, without zeros before it
+        if part.isdigit() and (len(part) > 10 or str(int(part)) != part or int(part) > (texts.MOST_U32 if large else 65535)):
+            return None, False
+    wild, dots, delimited = not parts[-1].isdigit(), parts[-1] == ".*", bool(m["end"])
+    # digits at the end can be the beginning of a longer number
+    if not (wild or delimited if len(parts) == most else m["colon"] or (wild and (dots or not delimited))):
+        return None, False
+    alone = m["start"] == "^" or m["end"] == "$" or ".*" in parts[:-1]
+    return ":".join([part if part.isdigit() else "*" for part in parts] + ["*"] * (most - len(parts))), alone
+
+
+def _path_list(im, name, words):
+    """[seq N] {permit | deny} REGEX"""
+    section = "as_path_lists"
+    seq, words = _sequence(words)
+    if len(words) < 2 or words[0] not in ACTIONS:
+        return im.list_partial(section, name)
+    regex = " ".join(words[1:])
+    if len(regex) > 253:
+        return im.entry_lost(section, name, "the expression is too long")
+    if re.match(r"[^\\]*\\[1-9]", regex):
+        return im.entry_lost(section, name, "a reference to a group")
+    return im.list_entry(section, name, seq, {"action": words[0], "regex": regex})
+
+
+def _expanded(im, section, key, name, regex):
+    """The community of an expanded entry; None, with the verdict: not carried."""
+    text, alone = _expanded_community(regex, key == "large_community")
+    if text is None:
+        im.list_partial(section, name)
+        im.element(section, im.name(name))["_unusable"] = True
+        im.lost("the regular expression is not of the form _64512:[0-9]+_ or ^64512:.*")
+    elif alone:
+        im.list_partial(section, name)
+    return text
+
+
+def _community_list(im, word, words):
+    """[standard | expanded] NAME [seq N] {permit | deny} VALUE"""
+    key = "large_community" if word == "large-community-list" else "community"
+    section = key + "_lists"
+    kind = words[0] if words[0] in ("standard", "expanded") else None
+    name, expanded = words[kind is not None], kind == "expanded"
+    if kind is None:
+        # lists with a number: from 100 on they are expanded
+        if texts.number(name) is None:
+            return im.list_partial(section, name)
+        expanded = texts.number(name) >= 100
+    words = words[1 + (kind is not None):]
+    if not words:
+        return False
+    seq, words = _sequence(words)
+    if len(words) < 2 or words[0] not in ACTIONS:
+        return im.list_partial(section, name)
+    if len(words) > 2:
+        return im.entry_lost(section, name, "an entry takes one value; all of several values are several conditions")
+    if not expanded and words[1] == "internet":
+        return im.entry_lost(section, name, '"internet" is every route')
+    text = _expanded(im, section, key, name, words[1]) if expanded else im.community(words[1], key == "large_community")
+    if text is None:
+        return im.list_partial(section, name)
+    return im.list_entry(section, name, seq, {"action": words[0], key: text})
+
+
+# ---- route-maps ----
+
+
+def _match_prefixes(im, match, version, name):
+    """{ip | ipv6} address prefix-list: of one family, also where the name has lists of both."""
+    family = V6 if version == "ipv6" else V4
+    # a second line of one family replaces the first in bgpd
+    if "prefix_list" in match and im.node.get("_family") != family:
+        return im.lost("a node matches prefixes of one family")
+    im.node["_family"] = family
+    match["prefix_list"] = im.name(name)
+    return True
+
+
+def _match_list(key):
+    def function(im, match, name):
+        match[key] = im.name(name)
+        return True
+    return function
+
+
+def _match_preference(im, match, text):
+    if text in ("0", "100"):
+        return im.lost("a route without a preference has 0 in bgpd, and 100 in keeld")
+    return im.set_number(match, "local_pref", text)
+
+
+def _match_peer(im, match, address):
+    if not texts.is_host(address) or "%" in address:
+        return False
+    match["peer"] = address
+    return True
+
+
+MATCH = Rows(
+    ("(ip|ipv6) address prefix-list *", _match_prefixes),
+    ("ip next-hop prefix-list *", _match_list("next_hop_prefix_list")),
+    ("as-path *", _match_list("as_path_list")),
+    ("community *", _match_list("community_list")),
+    ("large-community *", _match_list("large_community_list")),
+    ("metric *", put_number("med")),
+    ("local-preference *", _match_preference),
+    ("tag *", put_number("tag")),
+    ("origin (igp|egp|incomplete)", put_word("origin")),
+    ("rpki (valid|invalid)", put_word("validation")),
+    ("rpki notfound", put("validation", "not-found")),
+    ("peer *", _match_peer),
+)
+
+
+def _set_metric(im, changes, text):
+    """[+ | -]N"""
+    if text[0] not in "+-":
+        return im.set_number(changes, "med", text)
+    change = {}
+    im.set_number(change, "add" if text[0] == "+" else "subtract", text[1:])
+    if change:
+        changes["med"] = change
+    return bool(change)
+
+
+def _set_preference(im, changes, text):
+    if text[0] in "+-":
+        return im.lost("bgpd counts from 0 where a route has no preference, and keeld from 100")
+    return im.set_number(changes, "local_pref", text)
+
+
+def _set_communities(im, changes, word, words):
+    key = "communities" if word == "community" else "large_communities"
+    if not words:
+        return False
+    if words[-1] != "additive":
+        im.node.get("_delete", {}).pop(key, None)
+    return im.set_communities(changes, key, words)
+
+
+def _delete_communities(im, changes, word, name):
+    """keeld removes communities before it adds."""
+    key, lists = "communities" if word == "comm-list" else "large_communities", im.node.setdefault("_delete", {})
+    if key in lists or "add" in changes.get(key, {}):
+        return False
+    lists[key] = im.name(name)
+    return True
+
+
+def _prepend_last(im, changes, text):
+    count = texts.number(text) or 0
+    if 0 < count <= PREPEND_MAX:
+        changes["as_path_prepend"] = {"asn": "first", "count": count}
+    return 0 < count <= PREPEND_MAX
+
+
+def _next_hop(im, changes, address):
+    return texts.is_address(address) and im.set_next_hop(changes, address)
+
+
+SET = Rows(
+    ("local-preference *", _set_preference),
+    ("metric *", _set_metric),
+    ("tag *", put_number("tag")),
+    ("origin (igp|egp|incomplete)", put_word("origin")),
+    ("(community|large-community) [...]", _set_communities),
+    ("(comm-list|large-comm-list) * delete", _delete_communities),
+    ("ip next-hop *", _next_hop),
+    ("ipv6 next-hop global *", lambda im, changes, address: im.set_next_hop(changes, address)),
+    ("as-path prepend last-as *", _prepend_last),
+    ("as-path prepend * [...]", lambda im, changes, first, words: im.prepend(changes, [first] + words)),
+)
+
+
+def _call(im, node, name):
+    """After a deny bgpd calls nothing."""
+    node["_deny_wider"] = True
+    if node["action"] == "deny":
+        return im.changed("left out; a deny calls nothing")
+    node["call"] = im.name(name)
+    return True
+
+
+def _jump(im, node, text=None):
+    """The walk goes on at a later node; after a deny bgpd ends it."""
+    to = node["seq"] + 1 if text is None else texts.number(text)
+    if to is None:
+        return False
+    node["_deny_wider"] = True
+    if node["action"] == "deny":
+        return im.changed("left out; a deny ends the walk")
+    node["_goto"] = to
+    return True
+
+
+JUMPS = Rows(
+    ("call *", _call),
+    ("on-match next", _jump),
+    ("on-match goto *", _jump),
+    ("continue", _jump),
+    ("continue *", _jump),
+    ("description * [...]", lambda im, node, text, rest: put_word("description")(im, node, text)),
+)
+
+
+def _route_map(im, name, action, text, rest):
+    seq = texts.number(text)
+    return bool(seq) and seq <= NODE_MAX and im.open_node(name, seq, action)
+
+
+def _node_line(im, words):
+    if words[0] == "set" and len(words) > 1:
+        if SET.read(words[1:], im, im.node.setdefault("set", {})) and not im.is_lost:
+            return True
+        im.node["_lost"] = True
+        return im.is_lost
+    if words[0] == "match" and len(words) > 1:
+        if MATCH.read(words[1:], im, im.node.setdefault("match", {})) and not im.is_lost:
+            return True
+    elif JUMPS.read(words, im, im.node):
+        return True
+    return im.wider_node()
+
+
+# ---- families of a neighbour ----
+
+
+def _filter_line(im, f, words):
+    """{prefix-list | filter-list | distribute-list} NAME {in | out}"""
+    key = {"prefix-list": "prefix_list", "filter-list": "as_path_list"}.get(words[0])
+    known = key is not None and len(words) == 3
+    add_filter(f, words[-1] == "in", key or words[0], im.name(words[1]) if known else False)
+    return known or im.lost("no route passes in this direction")
+
+
+def _maximum_prefix(im, f, text, words):
+    """N [THRESHOLD] [warning-only | restart MINUTES]; a later line replaces the limit."""
+    limit, action, at = {}, "shutdown", 0
+    if not im.set_number(limit, "limit", text) or im.is_lost:
+        return False
+    f["max_prefixes"] = limit
+    percent = texts.number(words[0]) if words else None
+    if percent is not None and 0 < percent <= 100:
+        limit["threshold_percent"], at = percent, 1
+    if words[at:] == ["warning-only"]:
+        action, at = "warning", at + 1
+    elif words[at:at + 1] == ["restart"] and len(words) == at + 2 and texts.number(words[at + 1]):
+        im.set_restart(limit, texts.number(words[at + 1]))
+        at += 2
+    limit["action"] = action
+    return at == len(words)
+
+
+def _policy(im, f, name, way):
+    f["import_policy" if way == "in" else "export_policy"] = im.name(name)
+    return True
+
+
+def _send_communities(im, f, kinds, no=False):
+    """Both kinds are the default."""
+    every = kinds[:1] in (["both"], ["all"])
+    if kinds and not every:
+        return False
+    if no and not every:
+        im.changed("communities of no kind are sent")
+    f["send_communities"] = not no
+    return True
+
+
+def _server_client(im, f):
+    f["_route_server_client"] = True
+    return im.changed("a received MED is advertised")
+
+
+def _remove_private(im, f):
+    f["remove_private_as"] = True
+    return im.changed("private AS numbers are removed from all paths")
+
+
+def _selected(im, f, word, rest):
+    """The selected routes are unknown, so no route is advertised."""
+    add_filter(f, False, word, False)
+    return False
+
+
+FAMILY = Rows(
+    ("activate", put("enabled")),
+    ("no activate", put("enabled", False)),
+    ("send-community [...]", _send_communities),
+    ("no send-community [...]", lambda im, f, kinds: _send_communities(im, f, kinds, no=True)),
+    ("route-map * (in|out)", _policy),
+    ("next-hop-self", put("next_hop_self")),
+    ("soft-reconfiguration inbound", put("keep_all_routes")),
+    ("route-reflector-client", put("_route_reflector_client")),
+    ("route-server-client", _server_client),
+    ("as-override", put("as_override")),
+    ("remove-private-AS", _remove_private),
+    ("remove-private-AS all", put("remove_private_as")),
+    ("default-originate", put("default_originate")),
+    ("allowas-in", put("allow_as_in", 3)),
+    ("allowas-in *", put_number("allow_as_in")),
+    ("attribute-unchanged next-hop", put("next_hop_unchanged")),
+    ("maximum-prefix * [...]", _maximum_prefix),
+    ("(unsuppress-map|advertise-map) [...]", _selected),
+)
+
+
+def _family_line(im, o, words):
+    f = im.family_made(o)
+    if len(words) > 1 and words[-1] in ("in", "out") and words[0] not in ("route-map", "send-community", "no"):
+        return _filter_line(im, f, words)
+    return FAMILY.read(words, im, f)
+
+
+# ---- neighbours ----
+
+
+def _remote_as(im, name, asn):
+    o = im.peer_made(name) if texts.is_address(name) else im.bgp.get("groups", {}).get(name)
+    if o is None:
+        return im.lost('there is no peer group "%.64s"' % name)
+    o["graceful_shutdown"] = {"honour": True}  # bgpd honours GRACEFUL_SHUTDOWN of external peers
+    if asn == "external":
+        return im.lost("write the AS number of the peer")
+    if asn != "internal":
+        return im.set_asn(o, asn)
+    if "asn" in im.router:
+        o["asn"] = im.router["asn"]
+    return "asn" in im.router
+
+
+def _source(im, o, text):
+    if not texts.is_address(text):
+        return im.lost("write the address of interface %.32s" % text)
+    o["source"] = text
+    return True
+
+
+def _interface(im, o, interface):
+    """The interface of a link-local neighbor. Later lines name the neighbor without the interface."""
+    zoned = "%s%%%s" % (o.get("address", o.get("name")), interface)
+    if texts.is_host(zoned):
+        o["_zoned"] = zoned
+    return texts.is_host(zoned)
+
+
+def _shutdown(im, o, rest, no=False):
+    if rest[:1] == ["rtt"]:
+        return False
+    if rest:
+        im.changed("without the message")
+    o["shutdown"] = not no
+    return True
+
+
+def _local_as(im, o, text):
+    asn = texts.asn(text)
+    if asn is None:
+        return False
+    o["local_as"] = asn
+    return im.changed("received paths do not get this AS number")
+
+
+NEIGHBOR = Rows(
+    ("description * [...]", lambda im, o, text, rest: put_word("description")(im, o, text)),
+    ("password *", lambda im, o, text: im.set_password(o, text)),
+    ("update-source *", _source),
+    ("interface *", _interface),
+    ("ebgp-multihop", put("multihop", 255)),
+    ("ebgp-multihop *", put_number("multihop")),
+    ("shutdown [...]", _shutdown),
+    ("no shutdown [...]", lambda im, o, rest: _shutdown(im, o, rest, no=True)),
+    ("passive", put("passive")),
+    ("enforce-first-as", put("enforce_first_as")),
+    ("ttl-security * 1", lambda im, o, word: put("gtsm")(im, o)),
+    ("advertisement-interval *", put_number("min_advertisement_s", "timers")),
+    ("local-as *", _local_as),
+    ("timers connect *", put_number("connect_retry_s", "timers")),
+    ("timers * *", lambda im, o, keepalive, hold: im.set_timers(o.setdefault("timers", {}), keepalive, hold)),
+)
+
+
+def _neighbor(im, no, name, words):
+    address = texts.is_address(name)
+    if not address:
+        name = im.name(name)
+    what = [] if no else words
+    if what[:1] == ["remote-as"] and len(what) == 2:
+        return _remote_as(im, name, what[1])
+    if what == ["peer-group"] and not address:
+        return im.group_made(name) is not None
+    if what[:1] == ["peer-group"] and len(what) == 2 and address:
+        im.peer_made(name)["group"] = im.name(what[1])
+        return True
+    if words[:1] == ["interface"] and len(words) > 1 and not address:
+        return im.lost("write the address of the neighbour")
+    o = im.peer(name) if address else im.bgp.get("groups", {}).get(name)
+    if o is None:
+        return im.lost('there is no neighbor "%.64s"' % name)
+    words = ["no"] + words if no else words
+    done = NEIGHBOR.read(words, im, o)
+    return bool(words) and _family_line(im, o, words) if done is None else done
+
+
+# ---- router bgp ----
+
+
+def _address_family(im, version, rest):
+    unicast = rest in ([], ["unicast"])
+    im.family = {"ipv4": V4, "ipv6": V6}.get(version) if unicast else None
+    return im.family is not None
+
+
+def _exit_family(im):
+    im.family = V4
+    return True
+
+
+def _cluster_id(im, text):
+    if not texts.number(text):
+        return im.set_id(im.bgp, "cluster_id", text)
+    im.bgp["cluster_id"] = texts.number(text)
+    return True
+
+
+def _listen_range(im, text, group):
+    prefix, ranges = texts.prefix(text), im.of_bgp("listen_ranges")
+    if prefix is None:
+        return False
+    name = im.name(group)
+    if prefix in ranges:
+        return im.lost("the range occurs before")
+    ranges[prefix] = {"prefix": prefix, "group": name}
+    return True
+
+
+def _network(im, text):
+    prefix = texts.prefix(text)
+    if prefix is None:
+        return False
+    im.of_bgp("networks").setdefault(prefix, {"prefix": prefix})
+    return im.changed("announced without MED 0" + ("" if im.no_import_check else ", and without a route in the table"))
+
+
+def _of_bgpd(name, value):
+    """A default of bgpd that a line changes."""
+    def function(im):
+        setattr(im, name, value)
+        return True
+    return function
+
+
+BGP = Rows(
+    ("bgp router-id *", lambda im, text: im.set_id(im.router, "router_id", text)),
+    ("bgp cluster-id *", _cluster_id),
+    ("bgp default ipv4-unicast", _of_bgpd("no_default_family", False)),
+    ("no bgp default ipv4-unicast", _of_bgpd("no_default_family", True)),
+    ("bgp ebgp-requires-policy", _of_bgpd("no_policy_needed", False)),
+    ("no bgp ebgp-requires-policy", _of_bgpd("no_policy_needed", True)),
+    ("bgp network import-check", _of_bgpd("no_import_check", False)),
+    ("no bgp network import-check", _of_bgpd("no_import_check", True)),
+    ("timers bgp * *", lambda im, keepalive, hold: im.set_timers(im.bgp.setdefault("_timers", {}), keepalive, hold)),
+    ("bgp hard-administrative-reset|log-neighbor-changes|deterministic-med", lambda im: True),
+    ("no bgp hard-administrative-reset|log-neighbor-changes|deterministic-med", lambda im: True),
+    ("bgp bestpath compare-routerid", lambda im: True),
+    ("bgp listen range * peer-group *", _listen_range),
+    ("network *", _network),
+    ("maximum-paths *", lambda im, text: im.set_max_paths(text)),
+    ("redistribute (connected|static|kernel)", lambda im, source: im.redistribute(source, None)),
+    ("redistribute (connected|static|kernel) route-map *", lambda im, source, policy: im.redistribute(source, policy)),
+)
+FAMILY_BLOCKS = Rows(
+    ("address-family * [...]", _address_family),
+    ("exit-address-family", _exit_family),
+)
+
+
+def _bgp_line(im, no, words):
+    if words[0] in ("address-family", "exit-address-family"):
+        return FAMILY_BLOCKS.read(words, im)
+    if im.family is None:
+        return im.lost("the lines of this address family are left out")
+    if words[0] == "neighbor" and len(words) > 1:
+        return _neighbor(im, no, words[1], words[2:])
+    return BGP.read(["no"] + words if no else words, im)
+
+
+# ---- other blocks, lines at the top ----
+
+
+def _rpki_cache(im, address, port, rest):
+    if not texts.is_address(address):
+        return im.lost("write the address of the cache")
+    if rest and (rest[0] != "preference" or len(rest) != 2):
+        return False
+    cache = {"address": address}
+    im.set_number(cache, "port", port)
+    if rest:
+        im.set_number(cache, "preference", rest[1])
+    return im.add_cache(cache)
+
+
+RPKI = Rows(
+    ("rpki polling_period|retry_interval|expire_interval *", lambda im, text: im.changed("the times of the cache are in use")),
+    ("rpki cache * * [...]", _rpki_cache),
+    ("exit", lambda im: True),
+)
+
+
+def _static_route(im, text, hop, rest):
+    o = {"prefix": texts.prefix(text)}
+    if o["prefix"] is None or (rest and (rest[0] != "tag" or len(rest) != 2)):
+        return False
+    if hop in ("blackhole", "Null0"):
+        o["blackhole"] = True
+    elif texts.is_address(hop):
+        o["next_hop"] = hop
+    else:
+        return False
+    if rest:
+        im.set_number(o, "tag", rest[1])
+    why = im.static_route(o)
+    return why is None or im.say(why)
+
+
+def _router(im, text):
+    asn = texts.asn(text)
+    if asn is None or im.router.get("asn", asn) != asn:
+        return im.lost("a further router")
+    im.in_bgp = True
+    im.router["asn"] = asn
+    return im.changed("routes with BLACKHOLE do not get NO_EXPORT")
+
+
+def _rpki(im):
+    im.in_rpki = True
+    return True
+
+
+def _datacenter(im):
+    im.no_policy_needed = im.no_import_check = True
+    return im.set_timers(im.bgp.setdefault("_timers", {}), "3", "9")
+
+
+LISTS = Rows(
+    ("bgp route-map delay-timer *", lambda im, text: True),
+    ("frr defaults datacenter", _datacenter),
+    ("(ip|ipv6) prefix-list * * [...]", lambda im, family, name, first, rest: _prefix_list(im, family, name, [first] + rest)),
+    ("ip|ipv6 route * * [...]", _static_route),
+    ("bgp|ip as-path access-list * * [...]", lambda im, name, first, rest: _path_list(im, name, [first] + rest)),
+    ("bgp|ip (community-list|large-community-list) * * [...]",
+     lambda im, word, first, second, rest: _community_list(im, word, [first, second] + rest)),
+)
+BLOCKS = Rows(
+    ("router bgp *", _router),
+    ("route-map * (permit|deny) * [...]", _route_map),
+    ("rpki", _rpki),
+)
+
+
+def _top_line(im, words):
+    # lines of lists and of zebra end no block
+    if LISTS.read(words, im):
+        return True
+    if words[0] in ("ip", "ipv6", "bgp") and len(words) > 3 and (
+            words[1] in ("prefix-list", "route", "as-path") or "community-list" in words[1]):
+        return False
+    im.in_bgp = im.in_rpki = False
+    im.node, im.family = None, V4
+    return BLOCKS.read(words, im) or (words[0] in IDLE and len(words) < 4)
+
+
+def _block_line(im, no, words):
+    if im.in_bgp:
+        return _bgp_line(im, no, words)
+    if im.in_rpki:
+        return not no and RPKI.read(words, im)
+    return im.node is not None and not no and _node_line(im, words)
+
+
+def _line(im, indented, words):
+    no = words[0] == "no" and len(words) > 1
+    words = words[no:]
+    # vtysh reads lines of a route map without spaces before them, too
+    indented = indented or (im.node is not None and words[0] in NODE_WORDS)
+    done = _block_line(im, no, words) if indented else not no and _top_line(im, words)
+    if not done and not im.is_lost:
+        im.lost(NO_KEY)
+
+
+# ---- defaults ----
+
+
+def _peer_defaults(im, peer):
+    """The defaults of bgpd for a peer, or the group of a range: IPv4 unicast, and all routes where policies are not needed."""
+    group = im.group_of(peer)
+    families, inherited = peer.setdefault("families", {}), (group or {}).get("families", {})
+    # bgpd checks the first AS number only with `enforce-first-as`
+    if value_of(peer, group, "enforce_first_as") is None and value_of(peer, group, "asn") is not None:
+        peer["enforce_first_as"] = False
+    # `timers bgp`, where neither the peer nor the group has times of its own
+    timers = im.bgp.get("_timers")
+    if timers is not None and value_of(peer.get("timers"), (group or {}).get("timers"), "hold_s") is None:
+        peer.setdefault("timers", {}).update(timers)
+    for name in ([] if im.no_default_family else [V4]) + list(inherited):
+        families.setdefault(name, {})
+    for name, f in families.items():
+        theirs = inherited.get(name)
+        # bgpd activates a family only by a line
+        if value_of(f, theirs, "enabled") is None and (im.no_default_family or name != V4):
+            f["enabled"] = False
+        if im.no_policy_needed:
+            accept_all(f, theirs)
+        limit = value_of(f, theirs, "max_prefixes")
+        if value_of(f, theirs, "keep_all_routes") is True and limit and limit.get("action") == "shutdown":
+            im.end_report(peer.get("address", peer.get("name")), "changed: max_prefixes counts refused routes too, because keeld keeps them")
+
+
+def read(im, data):
+    """Translates the file (bytes)."""
+    im.first_gateway = True
+    im.no_policy_needed = im.no_import_check = False
+    im.each_line(texts.read_lines(data), lambda indented, words: _line(im, indented, words))
+    im.key_of_families("route_reflector_client")
+    im.key_of_families("route_server_client")
+    for peer in im.bgp.get("peers", {}).values():
+        peer["address"] = peer.get("_zoned", peer["address"])
+        _peer_defaults(im, peer)
+    # of the peers of a range, which have keys of the group alone
+    for o in im.bgp.get("listen_ranges", {}).values():
+        group = im.bgp.get("groups", {}).get(o["group"])
+        if group is not None:
+            _peer_defaults(im, group)
+    report_third_parties(im)
