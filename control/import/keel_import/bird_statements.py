@@ -230,13 +230,6 @@ def _change_communities(p, key, verb, o=None):
     return True
 
 
-def _communities_of(o):
-    """A community, or a set of them, as an operand of the kind community; None: another operand."""
-    if o.kind == "set" and o.key == "community":
-        return Operand("community", o.value, o.entries)
-    return o if o.kind == "community" else None
-
-
 def _prepend_once(p, o):
     """Puts an AS number, or the first one of the path, before the path once more. False: not carried."""
     before = p.pending.get("as_path_prepend")
@@ -257,42 +250,34 @@ def _prepend_once(p, o):
     return True
 
 
+def _changed_by(p, left, verb):
+    """VALUE); behind a verb: the change of the attribute. False: not carried."""
+    o = operand(p)
+    if o.kind == "bad" or not p.b.take(")") or not p.b.take(";"):
+        return False
+    if left.kind == "path" and verb == "prepend":
+        return _prepend_once(p, o)
+    if o.kind == "set" and o.key == "community":
+        o = Operand("community", o.value, o.entries)
+    return left.kind == "communities" and o.kind == "community" and verb in ("add", "delete") and _change_communities(p, left.key, verb, o)
+
+
 def _method(p, name):
     """NAME.VERB(VALUE); NAME.empty;"""
     left = attribute(p, name) if name != "bgp_path" else Operand("path")
-    b, verb = p.b, p.b.next().text
-    if b.take(";"):
+    verb = p.b.next().text
+    if p.b.take(";"):
         return left.kind == "communities" and verb == "empty" and _change_communities(p, left.key, verb)
-    if not b.take("("):
-        return False
-    o = operand(p)
-    if o.kind == "bad" or not b.take(")") or not b.take(";"):
-        return False
-    if left.kind == "path" and verb == "prepend":
-        return _prepend_once(p, o)
-    value = _communities_of(o)
-    return left.kind == "communities" and value is not None and verb in ("add", "delete") and _change_communities(p, left.key, verb, value)
-
-
-def _function_of(p, name):
-    """bgp_community = add(bgp_community, VALUE)"""
-    b, verb = p.b, p.b.peek().text
-    left = attribute(p, name)
-    b.at += 4
-    o = operand(p)
-    if o.kind == "bad" or not b.take(")") or not b.take(";"):
-        return False
-    if left.kind == "path" and verb == "prepend":
-        return _prepend_once(p, o)
-    value = _communities_of(o)
-    return left.kind == "communities" and value is not None and verb in ("add", "delete") and _change_communities(p, left.key, verb, value)
+    return p.b.take("(") and _changed_by(p, left, verb)
 
 
 def _assignment(p, name):
     """NAME = VALUE;"""
     b = p.b
     if b.sees("add", "delete", "prepend") and [b.peek(ahead).text for ahead in (1, 2, 3)] == ["(", name, ","]:
-        return _function_of(p, name)
+        verb, left = b.peek().text, attribute(p, name)  # bgp_community = add(bgp_community, VALUE)
+        b.at += 4
+        return _changed_by(p, left, verb)
     if b.sees("-"):
         left = attribute(p, name)
         return b.take_words(("-", "empty", "-", ";")) and left.kind == "communities" and _change_communities(p, left.key, "empty")

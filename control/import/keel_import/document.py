@@ -9,8 +9,6 @@ Sections of named elements are dicts {name: element} until result(). A key with 
   _partial     of a list: an entry is not carried               _unusable     of a list: its values are not known
   _filters_in, _filters_out  of a family: {key of `match`: name of a list; False: not carried}, beside the policy
 """
-import re
-
 from . import texts
 from .texts import FAMILIES, V4
 
@@ -21,7 +19,6 @@ PASSWORD_MAX = 80  # octets of a key of TCP MD5
 CACHES_MAX = 16
 DESCRIPTION_MAX = 4096  # octets
 DAY = 86400  # the largest max_prefixes.restart_s
-WORDS_MAX = 64
 SECTIONS = frozenset(("prefix_lists", "as_path_lists", "community_lists", "large_community_lists", "ext_community_lists", "route_policies"))
 BGP_SECTIONS = frozenset(("peers", "groups", "listen_ranges", "networks", "redistribute"))
 # Other numbers are of 32 bits.
@@ -38,11 +35,6 @@ def value_of(o, group, key):
 def equal(a, b):
     """True if both values are there and equal."""
     return a is not None and a == b
-
-
-def add_filter(family, inward, key, name):
-    """A filter of a neighbour beside its policy: `key` of `match` and the name of a list. False: the filter is not carried, and no route passes."""
-    family.setdefault("_filters_in" if inward else "_filters_out", {})[key] = name
 
 
 def accept_all(family, inherited):
@@ -388,6 +380,11 @@ class Import:
         """The present family of a neighbour or a group; made where it is missing."""
         return o.setdefault("families", {}).setdefault(self.family, {})
 
+    @staticmethod
+    def add_filter(family, inward, key, name):
+        """A filter of a neighbour beside its policy: `key` of `match` and the name of a list. False: the filter is not carried, and no route passes."""
+        family.setdefault("_filters_in" if inward else "_filters_out", {})[key] = name
+
     def key_of_families(self, key):
         """The key `_KEY` of families as KEY of the neighbour or group, which holds for all families. It is not carried unless all families in use
         have it. Call it before the families by default are added."""
@@ -417,22 +414,6 @@ class Import:
             used += 1
             having += value_of(f, theirs, key) is True
         return used, having
-
-    # ---- files of lines ----
-
-    def each_line(self, lines, handle):
-        """Calls handle(indented, words) for each line that is no comment, and reports its verdict."""
-        for text in lines:
-            self.line += 1
-            words = _split(text)
-            if not words or words[0][0] in "!#":
-                continue
-            self.verdict = ""
-            if len(words) == WORDS_MAX:
-                self.lost("the line has too many words")
-            else:
-                handle(text[0] in " \t", words)
-            self.report_line(self.line, re.split("[\r\n]", text, 1)[0] if "\r" in text else text.rstrip("\n"), self.verdict)
 
     # ---- the result ----
 
@@ -469,14 +450,3 @@ def _entry_fault(entry):
     most, length = texts.most_bits(entry["prefix"]), int(entry["prefix"].partition("/")[2])
     low = entry.get("ge", length)
     return None if length <= low <= most and low <= entry.get("le", low) <= most else "the range of lengths is empty"
-
-
-def _split(text):
-    """At most WORDS_MAX words. The last word of a description runs to the end of the line."""
-    words = texts.WORD.findall(text)
-    if "description" in words:
-        at = words.index("description")
-        end = [m.end() for m in texts.WORD.finditer(text)][at]
-        if at + 2 < WORDS_MAX and text[end + 1:]:
-            return words[:at + 1] + [re.split("[\r\n]", text[end + 1:], 1)[0]]
-    return words[:WORDS_MAX]

@@ -4,13 +4,13 @@ where the line begins with it."""
 import re
 
 from . import texts
-from .document import NODE_MAX, PREPEND_MAX, accept_all, add_filter, value_of
+from .document import NODE_MAX, PREPEND_MAX, accept_all, value_of
+from .lines import (cluster_id, describe, done, each_line, family_defaults, filter_line, leave_family, match_list, neighbour, network, next_hop, of_direction,
+                    prefix_entry, take_entry)
 from .next_hops import report_third_parties
 from .rows import Rows, put, put_number, put_word
 from .texts import V4, V6
 
-ACTIONS = ("permit", "deny")
-NO_KEY = "keel.json has no key of this meaning"
 # Lines without a meaning for routes.
 IDLE = frozenset(("frr", "hostname", "log", "service", "exit", "end", "password", "enable", "line"))
 NODE_WORDS = frozenset(("match", "set", "call", "on-match", "continue"))
@@ -19,30 +19,18 @@ NODE_WORDS = frozenset(("match", "set", "call", "on-match", "continue"))
 # ---- lists ----
 
 
-def _sequence(words):
-    """Takes [seq N]: (N or None, the words behind it)."""
-    return (words[1], words[2:]) if len(words) > 2 and words[0] == "seq" else (None, words)
-
-
 def _prefix_list(im, family, name, words):
     """[seq N] {permit | deny} PREFIX [ge N] [le N]"""
-    section, six = "prefix_lists", family == "ipv6"
     if words[0] == "description" and len(words) > 1:
         return im.changed("left out; a list has no description")
-    seq, words = _sequence(words)
-    if len(words) < 2 or words[0] not in ACTIONS:
-        return im.list_partial(section, name)
-    entry = {"action": words[0]}
-    if words[1:] == ["any"]:
-        entry.update({"prefix": "::/0", "le": 128} if six else {"prefix": "0.0.0.0/0", "le": 32})
-    else:
-        entry["prefix"] = texts.prefix(words[1])
-    if entry["prefix"] is None:
-        return im.list_partial(section, name)
-    for at in range(2, len(words), 2):
-        if at + 1 == len(words) or words[at] not in ("ge", "le") or not im.set_number(entry, words[at], words[at + 1]) or im.is_lost:
-            return im.list_partial(section, name)
-    return im.list_entry(section, name, seq, entry)
+    taken = take_entry(im, "prefix_lists", name, words, "seq")
+    if taken is None:
+        return False
+    n, action, words = taken
+    entry = {"action": action, "prefix": texts.prefix(words[0])}
+    if words == ["any"]:
+        entry.update({"prefix": "::/0", "le": 128} if family == "ipv6" else {"prefix": "0.0.0.0/0", "le": 32})
+    return prefix_entry(im, name, n, entry, words[1:], {"ge": "ge", "le": "le"})
 
 
 EXPANDED = re.compile(r"(?P<start>[\^_])(?P<parts>[0-9]+(?::(?:[0-9]+|\.\*|\[0-9\][+*]))*)(?P<colon>:?)(?P<end>[_$]?)")
@@ -69,16 +57,16 @@ def _expanded_community(regex, large):
 
 def _path_list(im, name, words):
     """[seq N] {permit | deny} REGEX"""
-    section = "as_path_lists"
-    seq, words = _sequence(words)
-    if len(words) < 2 or words[0] not in ACTIONS:
-        return im.list_partial(section, name)
-    regex = " ".join(words[1:])
+    section, taken = "as_path_lists", take_entry(im, "as_path_lists", name, words, "seq")
+    if taken is None:
+        return False
+    n, action, words = taken
+    regex = " ".join(words)
     if len(regex) > 253:
         return im.entry_lost(section, name, "the expression is too long")
     if re.match(r"[^\\]*\\[1-9]", regex):
         return im.entry_lost(section, name, "a reference to a group")
-    return im.list_entry(section, name, seq, {"action": words[0], "regex": regex})
+    return im.list_entry(section, name, n, {"action": action, "regex": regex})
 
 
 def _expanded(im, section, key, name, regex):
@@ -105,19 +93,18 @@ def _community_list(im, word, words):
             return im.list_partial(section, name)
         expanded = texts.number(name) >= 100
     words = words[1 + (kind is not None):]
-    if not words:
+    taken = take_entry(im, section, name, words, "seq") if words else None
+    if taken is None:
         return False
-    seq, words = _sequence(words)
-    if len(words) < 2 or words[0] not in ACTIONS:
-        return im.list_partial(section, name)
-    if len(words) > 2:
+    n, action, words = taken
+    if len(words) > 1:
         return im.entry_lost(section, name, "an entry takes one value; all of several values are several conditions")
-    if not expanded and words[1] == "internet":
+    if not expanded and words[0] == "internet":
         return im.entry_lost(section, name, '"internet" is every route')
-    text = _expanded(im, section, key, name, words[1]) if expanded else im.community(words[1], key == "large_community")
+    text = _expanded(im, section, key, name, words[0]) if expanded else im.community(words[0], key == "large_community")
     if text is None:
         return im.list_partial(section, name)
-    return im.list_entry(section, name, seq, {"action": words[0], key: text})
+    return im.list_entry(section, name, n, {"action": action, key: text})
 
 
 # ---- route-maps ----
@@ -132,13 +119,6 @@ def _match_prefixes(im, match, version, name):
     im.node["_family"] = family
     match["prefix_list"] = im.name(name)
     return True
-
-
-def _match_list(key):
-    def function(im, match, name):
-        match[key] = im.name(name)
-        return True
-    return function
 
 
 def _match_preference(im, match, text):
@@ -156,10 +136,10 @@ def _match_peer(im, match, address):
 
 MATCH = Rows(
     ("(ip|ipv6) address prefix-list *", _match_prefixes),
-    ("ip next-hop prefix-list *", _match_list("next_hop_prefix_list")),
-    ("as-path *", _match_list("as_path_list")),
-    ("community *", _match_list("community_list")),
-    ("large-community *", _match_list("large_community_list")),
+    ("ip next-hop prefix-list *", match_list("next_hop_prefix_list")),
+    ("as-path *", match_list("as_path_list")),
+    ("community *", match_list("community_list")),
+    ("large-community *", match_list("large_community_list")),
     ("metric *", put_number("med")),
     ("local-preference *", _match_preference),
     ("tag *", put_number("tag")),
@@ -212,10 +192,6 @@ def _prepend_last(im, changes, text):
     return 0 < count <= PREPEND_MAX
 
 
-def _next_hop(im, changes, address):
-    return texts.is_address(address) and im.set_next_hop(changes, address)
-
-
 SET = Rows(
     ("local-preference *", _set_preference),
     ("metric *", _set_metric),
@@ -223,7 +199,7 @@ SET = Rows(
     ("origin (igp|egp|incomplete)", put_word("origin")),
     ("(community|large-community) [...]", _set_communities),
     ("(comm-list|large-comm-list) * delete", _delete_communities),
-    ("ip next-hop *", _next_hop),
+    ("ip next-hop *", next_hop),
     ("ipv6 next-hop global *", lambda im, changes, address: im.set_next_hop(changes, address)),
     ("as-path prepend last-as *", _prepend_last),
     ("as-path prepend * [...]", lambda im, changes, first, words: im.prepend(changes, [first] + words)),
@@ -257,7 +233,7 @@ JUMPS = Rows(
     ("on-match goto *", _jump),
     ("continue", _jump),
     ("continue *", _jump),
-    ("description * [...]", lambda im, node, text, rest: put_word("description")(im, node, text)),
+    ("description * [...]", describe),
 )
 
 
@@ -283,12 +259,7 @@ def _node_line(im, words):
 # ---- families of a neighbour ----
 
 
-def _filter_line(im, f, words):
-    """{prefix-list | filter-list | distribute-list} NAME {in | out}"""
-    key = {"prefix-list": "prefix_list", "filter-list": "as_path_list"}.get(words[0])
-    known = key is not None and len(words) == 3
-    add_filter(f, words[-1] == "in", key or words[0], im.name(words[1]) if known else False)
-    return known or im.lost("no route passes in this direction")
+FILTERS = {"prefix-list": "prefix_list", "filter-list": "as_path_list"}
 
 
 def _maximum_prefix(im, f, text, words):
@@ -307,11 +278,6 @@ def _maximum_prefix(im, f, text, words):
         at += 2
     limit["action"] = action
     return at == len(words)
-
-
-def _policy(im, f, name, way):
-    f["import_policy" if way == "in" else "export_policy"] = im.name(name)
-    return True
 
 
 def _send_communities(im, f, kinds, no=False):
@@ -337,7 +303,7 @@ def _remove_private(im, f):
 
 def _selected(im, f, word, rest):
     """The selected routes are unknown, so no route is advertised."""
-    add_filter(f, False, word, False)
+    im.add_filter(f, False, word, False)
     return False
 
 
@@ -346,7 +312,7 @@ FAMILY = Rows(
     ("no activate", put("enabled", False)),
     ("send-community [...]", _send_communities),
     ("no send-community [...]", lambda im, f, kinds: _send_communities(im, f, kinds, no=True)),
-    ("route-map * (in|out)", _policy),
+    ("route-map * (in|out)", of_direction("in")),
     ("next-hop-self", put("next_hop_self")),
     ("soft-reconfiguration inbound", put("keep_all_routes")),
     ("route-reflector-client", put("_route_reflector_client")),
@@ -366,7 +332,7 @@ FAMILY = Rows(
 def _family_line(im, o, words):
     f = im.family_made(o)
     if len(words) > 1 and words[-1] in ("in", "out") and words[0] not in ("route-map", "send-community", "no"):
-        return _filter_line(im, f, words)
+        return filter_line(im, f, words, FILTERS, "in")
     return FAMILY.read(words, im, f)
 
 
@@ -374,7 +340,7 @@ def _family_line(im, o, words):
 
 
 def _remote_as(im, name, asn):
-    o = im.peer_made(name) if texts.is_address(name) else im.bgp.get("groups", {}).get(name)
+    o = im.peer_made(name) if texts.is_address(name) else neighbour(im, name)
     if o is None:
         return im.lost('there is no peer group "%.64s"' % name)
     o["graceful_shutdown"] = {"honour": True}  # bgpd honours GRACEFUL_SHUTDOWN of external peers
@@ -420,7 +386,7 @@ def _local_as(im, o, text):
 
 
 NEIGHBOR = Rows(
-    ("description * [...]", lambda im, o, text, rest: put_word("description")(im, o, text)),
+    ("description * [...]", describe),
     ("password *", lambda im, o, text: im.set_password(o, text)),
     ("update-source *", _source),
     ("interface *", _interface),
@@ -452,12 +418,12 @@ def _neighbor(im, no, name, words):
         return True
     if words[:1] == ["interface"] and len(words) > 1 and not address:
         return im.lost("write the address of the neighbour")
-    o = im.peer(name) if address else im.bgp.get("groups", {}).get(name)
+    o = neighbour(im, name)
     if o is None:
         return im.lost('there is no neighbor "%.64s"' % name)
     words = ["no"] + words if no else words
-    done = NEIGHBOR.read(words, im, o)
-    return bool(words) and _family_line(im, o, words) if done is None else done
+    read = NEIGHBOR.read(words, im, o)
+    return bool(words) and _family_line(im, o, words) if read is None else read
 
 
 # ---- router bgp ----
@@ -467,18 +433,6 @@ def _address_family(im, version, rest):
     unicast = rest in ([], ["unicast"])
     im.family = {"ipv4": V4, "ipv6": V6}.get(version) if unicast else None
     return im.family is not None
-
-
-def _exit_family(im):
-    im.family = V4
-    return True
-
-
-def _cluster_id(im, text):
-    if not texts.number(text):
-        return im.set_id(im.bgp, "cluster_id", text)
-    im.bgp["cluster_id"] = texts.number(text)
-    return True
 
 
 def _listen_range(im, text, group):
@@ -493,11 +447,7 @@ def _listen_range(im, text, group):
 
 
 def _network(im, text):
-    prefix = texts.prefix(text)
-    if prefix is None:
-        return False
-    im.of_bgp("networks").setdefault(prefix, {"prefix": prefix})
-    return im.changed("announced without MED 0" + ("" if im.no_import_check else ", and without a route in the table"))
+    return network(im, texts.prefix(text), "announced without MED 0" + ("" if im.no_import_check else ", and without a route in the table"))
 
 
 def _of_bgpd(name, value):
@@ -510,7 +460,7 @@ def _of_bgpd(name, value):
 
 BGP = Rows(
     ("bgp router-id *", lambda im, text: im.set_id(im.router, "router_id", text)),
-    ("bgp cluster-id *", _cluster_id),
+    ("bgp cluster-id *", cluster_id),
     ("bgp default ipv4-unicast", _of_bgpd("no_default_family", False)),
     ("no bgp default ipv4-unicast", _of_bgpd("no_default_family", True)),
     ("bgp ebgp-requires-policy", _of_bgpd("no_policy_needed", False)),
@@ -518,9 +468,9 @@ BGP = Rows(
     ("bgp network import-check", _of_bgpd("no_import_check", False)),
     ("no bgp network import-check", _of_bgpd("no_import_check", True)),
     ("timers bgp * *", lambda im, keepalive, hold: im.set_timers(im.bgp.setdefault("_timers", {}), keepalive, hold)),
-    ("bgp hard-administrative-reset|log-neighbor-changes|deterministic-med", lambda im: True),
-    ("no bgp hard-administrative-reset|log-neighbor-changes|deterministic-med", lambda im: True),
-    ("bgp bestpath compare-routerid", lambda im: True),
+    ("bgp hard-administrative-reset|log-neighbor-changes|deterministic-med", done),
+    ("no bgp hard-administrative-reset|log-neighbor-changes|deterministic-med", done),
+    ("bgp bestpath compare-routerid", done),
     ("bgp listen range * peer-group *", _listen_range),
     ("network *", _network),
     ("maximum-paths *", lambda im, text: im.set_max_paths(text)),
@@ -529,7 +479,7 @@ BGP = Rows(
 )
 FAMILY_BLOCKS = Rows(
     ("address-family * [...]", _address_family),
-    ("exit-address-family", _exit_family),
+    ("exit-address-family", leave_family),
 )
 
 
@@ -561,7 +511,7 @@ def _rpki_cache(im, address, port, rest):
 RPKI = Rows(
     ("rpki polling_period|retry_interval|expire_interval *", lambda im, text: im.changed("the times of the cache are in use")),
     ("rpki cache * * [...]", _rpki_cache),
-    ("exit", lambda im: True),
+    ("exit", done),
 )
 
 
@@ -601,7 +551,7 @@ def _datacenter(im):
 
 
 LISTS = Rows(
-    ("bgp route-map delay-timer *", lambda im, text: True),
+    ("bgp route-map delay-timer *", done),
     ("frr defaults datacenter", _datacenter),
     ("(ip|ipv6) prefix-list * * [...]", lambda im, family, name, first, rest: _prefix_list(im, family, name, [first] + rest)),
     ("ip|ipv6 route * * [...]", _static_route),
@@ -640,10 +590,9 @@ def _line(im, indented, words):
     no = words[0] == "no" and len(words) > 1
     words = words[no:]
     # vtysh reads lines of a route map without spaces before them, too
-    indented = indented or (im.node is not None and words[0] in NODE_WORDS)
-    done = _block_line(im, no, words) if indented else not no and _top_line(im, words)
-    if not done and not im.is_lost:
-        im.lost(NO_KEY)
+    if indented or (im.node is not None and words[0] in NODE_WORDS):
+        return _block_line(im, no, words)
+    return not no and _top_line(im, words)
 
 
 # ---- defaults ----
@@ -652,7 +601,6 @@ def _line(im, indented, words):
 def _peer_defaults(im, peer):
     """The defaults of bgpd for a peer, or the group of a range: IPv4 unicast, and all routes where policies are not needed."""
     group = im.group_of(peer)
-    families, inherited = peer.setdefault("families", {}), (group or {}).get("families", {})
     # bgpd checks the first AS number only with `enforce-first-as`
     if value_of(peer, group, "enforce_first_as") is None and value_of(peer, group, "asn") is not None:
         peer["enforce_first_as"] = False
@@ -660,13 +608,7 @@ def _peer_defaults(im, peer):
     timers = im.bgp.get("_timers")
     if timers is not None and value_of(peer.get("timers"), (group or {}).get("timers"), "hold_s") is None:
         peer.setdefault("timers", {}).update(timers)
-    for name in ([] if im.no_default_family else [V4]) + list(inherited):
-        families.setdefault(name, {})
-    for name, f in families.items():
-        theirs = inherited.get(name)
-        # bgpd activates a family only by a line
-        if value_of(f, theirs, "enabled") is None and (im.no_default_family or name != V4):
-            f["enabled"] = False
+    for _, f, theirs in family_defaults(im, peer):
         if im.no_policy_needed:
             accept_all(f, theirs)
         limit = value_of(f, theirs, "max_prefixes")
@@ -678,7 +620,7 @@ def read(im, data):
     """Translates the file (bytes)."""
     im.first_gateway = True
     im.no_policy_needed = im.no_import_check = False
-    im.each_line(texts.read_lines(data), lambda indented, words: _line(im, indented, words))
+    each_line(im, data, _line)
     im.key_of_families("route_reflector_client")
     im.key_of_families("route_server_client")
     for peer in im.bgp.get("peers", {}).values():

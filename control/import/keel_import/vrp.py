@@ -1,11 +1,12 @@
 # SPDX-License-Identifier: BSD-3-Clause
 """import vrp: the lines that `display current-configuration` of VRP prints. A line is carried if a key of keel.json has the same meaning."""
 from . import texts
-from .document import NODE_MAX, accept_all, add_filter, value_of
+from .document import NODE_MAX, accept_all, value_of
+from .lines import (cluster_id, describe, done, each_line, family_defaults, filter_line, leave_family, neighbour, network, next_hop, of_direction, prefix_entry,
+                    take_entry)
 from .rows import Rows, put, put_number, put_word
 from .texts import V4, V6
 
-NO_KEY = "keel.json has no key of this meaning"
 IDLE = frozenset(("sysname", "return", "quit", "clock", "header", "user-interface", "info-center"))
 SOURCES = {"direct": "connected", "static": "static"}
 
@@ -22,24 +23,14 @@ def _prefix(address, length):
 # ---- lists ----
 
 
-def _index(words):
-    """Takes [index N]: (N or None, the words behind it)."""
-    return (words[1], words[2:]) if len(words) > 2 and words[0] == "index" else (None, words)
-
-
 def _prefix_list(im, name, first, rest):
     """NAME [index N] {permit | deny} ADDRESS LENGTH [greater-equal N] [less-equal N]"""
-    section = "prefix_lists"
-    index, words = _index([first] + rest)
-    prefix = _prefix(*words[1:3]) if len(words) > 2 and words[0] in ("permit", "deny") else None
-    if prefix is None:
-        return im.list_partial(section, name)
-    entry = {"action": words[0], "prefix": prefix}
-    for at in range(3, len(words), 2):
-        key = {"greater-equal": "ge", "less-equal": "le"}.get(words[at])
-        if key is None or at + 1 == len(words) or not im.set_number(entry, key, words[at + 1]) or im.is_lost:
-            return im.list_partial(section, name)
-    return im.list_entry(section, name, index, entry)
+    taken = take_entry(im, "prefix_lists", name, [first] + rest, "index")
+    if taken is None:
+        return False
+    n, action, words = taken
+    entry = {"action": action, "prefix": _prefix(*words[:2]) if len(words) > 1 else None}
+    return prefix_entry(im, name, n, entry, words[2:], {"greater-equal": "ge", "less-equal": "le"})
 
 
 def _community_of(im, key, word):
@@ -56,20 +47,20 @@ def _community_of(im, key, word):
 
 def _value_list(im, section, key, name, words):
     """NAME [index N] {permit | deny} VALUE"""
-    index, words = _index(words)
-    if len(words) < 2 or words[0] not in ("permit", "deny"):
-        return im.list_partial(section, name)
-    if len(words) > 2:
+    taken = take_entry(im, section, name, words, "index")
+    if taken is None:
+        return False
+    n, action, words = taken
+    if len(words) > 1:
         return im.entry_lost(section, name, "an entry takes one value")
-    if words[1] == "internet":
+    if words[0] == "internet":
         return im.entry_lost(section, name, '"internet" is every route')
-    if len(words[1]) > 255:
+    if len(words[0]) > 255:
         return im.entry_lost(section, name, "the expression is too long")
-    text = _community_of(im, key, words[1])
+    text = _community_of(im, key, words[0])
     if text is None:
-        im.list_partial(section, name)
-        return key == "ext_community"
-    return im.list_entry(section, name, index, {"action": words[0], key: text})
+        return im.list_partial(section, name)
+    return im.list_entry(section, name, n, {"action": action, key: text})
 
 
 def _community_list(im, word, words):
@@ -186,10 +177,6 @@ def _apply_communities(im, changes, word, words):
     return im.set_communities(changes, key, words[:-1] if word == "large-community" and last == ["overwrite"] else words)
 
 
-def _apply_next_hop(im, changes, address):
-    return texts.is_address(address) and im.set_next_hop(changes, address)
-
-
 def _apply_path(im, changes, words):
     return len(words) > 1 and words[-1] == "additive" and im.prepend(changes, words[:-1])
 
@@ -200,7 +187,7 @@ APPLY = Rows(
     ("tag *", put_number("tag")),
     ("origin (igp|incomplete)", put_word("origin")),
     ("(community|large-community) [...]", _apply_communities),
-    ("ip-address|ipv6 next-hop *", _apply_next_hop),
+    ("ip-address|ipv6 next-hop *", next_hop),
     ("as-path [...]", _apply_path),
 )
 
@@ -209,7 +196,7 @@ def _policy_line(im, words):
     if words[0] == "apply" and len(words) > 1:
         return APPLY.read(words[1:], im, im.node.setdefault("set", {}))
     if words[0] == "description" and len(words) > 1:
-        return put("description", words[1])(im, im.node)
+        return describe(im, im.node, words[1], None)
     if words[0] == "if-match" and len(words) > 2 and IF_MATCH.read(words[1:], im, im.node.setdefault("match", {})) and not im.is_lost:
         return True
     if not im.wider_node():
@@ -249,17 +236,7 @@ def _route_limit(im, f, text, words):
     return said or im.lost("write alert-only, idle-forever or idle-timeout")
 
 
-def _filter_line(im, f, words):
-    """{ip-prefix | as-path-filter | filter-policy} NAME {import | export}"""
-    key = {"ip-prefix": "prefix_list", "ipv6-prefix": "prefix_list", "as-path-filter": "as_path_list"}.get(words[0])
-    known = key is not None and len(words) == 3
-    add_filter(f, words[-1] == "import", key or words[0], im.name(words[1]) if known else False)
-    return known or im.lost("no route passes in this direction")
-
-
-def _policy(im, f, name, way):
-    f["%s_policy" % way] = im.name(name)
-    return True
+FILTERS = {"ip-prefix": "prefix_list", "ipv6-prefix": "prefix_list", "as-path-filter": "as_path_list"}
 
 
 def _public_as(im, f):
@@ -280,7 +257,7 @@ FAMILY = Rows(
     ("default-route-advertise", put("default_originate")),
     ("public-as-only", _public_as),
     ("next-hop-invariable", put("next_hop_unchanged")),
-    ("route-policy * (import|export)", _policy),
+    ("route-policy * (import|export)", of_direction("import")),
     ("reflect-client", put("_route_reflector_client")),
     ("allow-as-loop", put("allow_as_in", 1)),
     ("allow-as-loop * [...]", lambda im, f, text, rest: im.set_number(f, "allow_as_in", text)),
@@ -292,15 +269,11 @@ FAMILY = Rows(
 def _family_line(im, o, words):
     f = im.family_made(o)
     if len(words) > 1 and words[0] != "route-policy" and words[-1] in ("import", "export"):
-        return _filter_line(im, f, words)
+        return filter_line(im, f, words, FILTERS, "import")
     return FAMILY.read(words, im, f)
 
 
 # ---- peers ----
-
-
-def _peer_of(im, name):
-    return im.peer(name) if texts.is_address(name) else im.bgp.get("groups", {}).get(name)
 
 
 def _connect_interface(im, o, interface, address=None):
@@ -313,7 +286,7 @@ def _connect_interface(im, o, interface, address=None):
 
 
 PEER = Rows(
-    ("description * [...]", lambda im, o, text, rest: put("description", text)(im, o)),
+    ("description * [...]", describe),
     ("password simple *", lambda im, o, text: im.set_password(o, text)),
     ("password * * [...]", lambda im, o, word, text, rest: im.lost("write the key of the session; this one is encrypted")),
     ("connect-interface * *", _connect_interface),
@@ -323,7 +296,7 @@ PEER = Rows(
     ("ignore", put("shutdown")),
     ("listen-only", put("passive")),
     ("valid-ttl-hops 1", put("gtsm")),
-    ("capability-advertise route-refresh", lambda im, o: True),
+    ("capability-advertise route-refresh", done),
     ("timer keepalive * hold *", lambda im, o, keepalive, hold: im.set_timers(o.setdefault("timers", {}), keepalive, hold)),
     ("timer connect-retry *", put_number("connect_retry_s", "timers")),
 )
@@ -338,11 +311,11 @@ def _peer_line(im, name, what, words):
     if what == "group" and len(words) == 1 and address:
         im.peer_made(name)["group"] = im.name(words[0])
         return True
-    o = _peer_of(im, name)
+    o = neighbour(im, name)
     if o is None:
         return im.lost('there is no peer "%.64s"' % name)
-    done = PEER.read([what] + words, im, o)
-    return _family_line(im, o, [what] + words) if done is None else done
+    read = PEER.read([what] + words, im, o)
+    return _family_line(im, o, [what] + words) if read is None else read
 
 
 # ---- bgp ----
@@ -351,18 +324,6 @@ def _peer_line(im, name, what, words):
 def _family(im, version, rest):
     im.family = {"ipv4-family": V4, "ipv6-family": V6}[version] if rest in ([], ["unicast"]) else None
     return im.family is not None
-
-
-def _quit(im):
-    im.family = V4
-    return True
-
-
-def _cluster_id(im, text):
-    if not texts.number(text):
-        return im.set_id(im.bgp, "cluster_id", text)
-    im.bgp["cluster_id"] = texts.number(text)
-    return True
 
 
 def _group(im, text, rest):
@@ -386,16 +347,12 @@ def _family_filter(im, name, rest):
 
 def _network(im, address, length):
     """Without a mask the class of the address counts."""
-    prefix = _prefix(address, length)
-    if prefix is None:
-        return False
-    im.of_bgp("networks").setdefault(prefix, {"prefix": prefix})
-    return im.changed("announced without a route in the table")
+    return network(im, _prefix(address, length), "announced without a route in the table")
 
 
 BGP = Rows(
     ("router-id *", lambda im, text: im.set_id(im.router, "router_id", text)),
-    ("reflector cluster-id *", _cluster_id),
+    ("reflector cluster-id *", cluster_id),
     ("group * [...]", lambda im, text, rest: len(rest) < 2 and _group(im, text, rest)),
     ("default-route imported", _default_route),
     ("filter-policy * * [...]", lambda im, name, first, rest: _family_filter(im, name, [first] + rest)),
@@ -403,10 +360,10 @@ BGP = Rows(
     ("import-route (direct|static)", lambda im, source: im.redistribute(SOURCES[source], None)),
     ("import-route (direct|static) route-policy *", lambda im, source, policy: im.redistribute(SOURCES[source], policy)),
     ("maximum load-balancing *", lambda im, text: im.set_max_paths(text)),
-    ("private-4-byte-as *", lambda im, text: True),
-    ("check-first-as", lambda im: True),
-    ("check-first-as *", lambda im, text: True),
-    ("quit", _quit),
+    ("private-4-byte-as *", done),
+    ("check-first-as", done),
+    ("check-first-as *", done),
+    ("quit", leave_family),
 )
 
 
@@ -434,7 +391,7 @@ def _undo_first_as(im):
 
 
 def _undo_enable(im, name):
-    o = _peer_of(im, name)
+    o = neighbour(im, name)
     if o is not None:
         im.family_made(o)["enabled"] = False
     return o is not None
@@ -443,8 +400,8 @@ def _undo_enable(im, name):
 UNDO = Rows(
     ("default ipv4-unicast", _undo_default_family),
     ("check-first-as", _undo_first_as),
-    ("synchronization", lambda im: True),
-    ("summary", lambda im: True),
+    ("synchronization", done),
+    ("summary", done),
     ("peer * enable", _undo_enable),
 )
 
@@ -474,20 +431,17 @@ TOP = Rows(
 def _top_line(im, words):
     im.in_bgp = False
     im.node, im.family = None, V4
-    done = TOP.read(words, im)
-    return words[0] in IDLE if done is None else done
+    read = TOP.read(words, im)
+    return words[0] in IDLE if read is None else read
 
 
 def _line(im, indented, words):
     if not indented and not (im.node is not None and words[0] in ("if-match", "apply")):
-        done = _top_line(im, words)
-    elif im.in_bgp:
-        undo = words[0] == "undo" and len(words) > 1
-        done = (im.family is not None and UNDO.read(words[1:], im)) if undo else _bgp_line(im, words)
-    else:
-        done = im.node is not None and not (words[0] == "undo" and len(words) > 1) and _policy_line(im, words)
-    if not done and not im.is_lost:
-        im.lost(NO_KEY)
+        return _top_line(im, words)
+    undo = words[0] == "undo" and len(words) > 1
+    if not im.in_bgp:
+        return im.node is not None and not undo and _policy_line(im, words)
+    return (im.family is not None and UNDO.read(words[1:], im)) if undo else _bgp_line(im, words)
 
 
 # ---- defaults ----
@@ -495,19 +449,12 @@ def _line(im, indented, words):
 
 def _peer_defaults(im, peer):
     """What VRP does where no line says otherwise: all routes pass, IPv4 is enabled, no communities are sent."""
-    group, filtered = im.group_of(peer), im.bgp.get("_filtered", {})
-    families, inherited = peer.setdefault("families", {}), (group or {}).get("families", {})
     if "_first_as" in im.bgp:
         peer["enforce_first_as"] = False
-    for name in ([] if im.no_default_family else [V4]) + list(inherited):
-        families.setdefault(name, {})
-    for name, f in families.items():
-        theirs = inherited.get(name)
-        if value_of(f, theirs, "enabled") is None and (im.no_default_family or name != V4):
-            f["enabled"] = False
+    for name, f, theirs in family_defaults(im, peer):
         accept_all(f, theirs)
-        for way in filtered.get(name, ()):
-            add_filter(f, way == "import", "filter-policy", False)
+        for way in im.bgp.get("_filtered", {}).get(name, ()):
+            im.add_filter(f, way == "import", "filter-policy", False)
         if value_of(f, theirs, "send_communities") is None:
             f["send_communities"] = False
 
@@ -531,7 +478,7 @@ def _default_routes(im):
 def read(im, data):
     """Translates the file (bytes)."""
     im.missing_matches_all = im.own_next_hop = True
-    im.each_line(texts.read_lines(data), lambda indented, words: _line(im, indented, words))
+    each_line(im, data, _line)
     im.key_of_families("route_reflector_client")
     for peer in im.bgp.get("peers", {}).values():
         _peer_defaults(im, peer)
