@@ -247,9 +247,14 @@ host_changed(void *ctx, uint16_t port) RUNS_ON(role_host)
 void
 receive_fib_address(struct keeld *k, const struct message_address *m)
 {
+	int err;
+
 	wiring_links_apply(k);
-	if (fib_feed_connected(
-		    k->layers.feed, m->vrf, &m->subnet, &m->local, m->port, m->present) != 0)
+	err = m->port == PORT_ANYCAST
+		      ? fib_feed_anycast(k->layers.feed, m->vrf, &m->local, m->present)
+		      : fib_feed_connected(
+				k->layers.feed, m->vrf, &m->subnet, &m->local, m->port, m->present);
+	if (err != 0)
 		log_event(LOG_ERROR, "connected-route-not-installed error=\"%s\"",
 			strerrordesc_np(ENOMEM));
 }
@@ -302,6 +307,22 @@ host_address(void *ctx, struct vrf_id vrf, uint16_t port, const struct prefix *s
 		return;
 	m.kind = MESSAGE_MAIN_ADDRESS;
 	wiring_send(&m);
+}
+
+static void
+host_anycast(void *ctx, struct vrf_id vrf, uint16_t port, const struct ip_addr *addr, bool present)
+	RUNS_ON(role_host)
+{
+	struct keeld *k = ctx;
+	int err = forwarder_anycast(port, addr, present);
+	char text[ADDR_TEXT_MAX];
+
+	if (err != 0)
+		log_event(LOG_ERROR, "anycast-address-not-set address=%s port=%s error=\"%s\"",
+			addr_format(addr, text), port_text(k, port), strerrordesc_np(-err));
+	wiring_send(&(struct message){.k = k,
+		.kind = MESSAGE_FIB_ADDRESS,
+		.address = {.vrf = vrf, .port = PORT_ANYCAST, .local = *addr, .present = present}});
 }
 
 /* ---- routes of the kernel ---- */
@@ -607,6 +628,7 @@ host_reports(struct keeld *k)
 		.state_dir = k->state_dir,
 		.room = k->layers.neighbor_room,
 		.address = host_address,
+		.anycast = k->layers.fib != NULL ? host_anycast : NULL,
 		.neighbor = host_neighbor,
 		.link = host_link,
 		.interface = host_interface,

@@ -37,7 +37,7 @@ struct message_link {
 	uint16_t zone;
 	bool up;
 };
-struct message_address {
+struct message_address { /* PORT_ANYCAST: `local` is an anycast address */
 	struct vrf_id vrf;
 	uint16_t port;
 	struct prefix subnet;

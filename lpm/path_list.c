@@ -524,6 +524,8 @@ list_make(const struct path_lists *p, enum path_list_kind kind, uint16_t port,
 		l->port = port;
 		return count == 0 && port != PORT_NONE ? 0 : -EINVAL;
 	case PATH_LIST_PUNT:
+		l->port = port == PORT_ANYCAST ? port : PORT_NONE;
+		return count == 0 ? 0 : -EINVAL;
 	case PATH_LIST_BLACKHOLE:
 		return count == 0 ? 0 : -EINVAL;
 	case PATH_LIST_PUSH:

@@ -34,6 +34,7 @@ DEFINE_ID(adjacency_id, uint32_t);
 #define LIST_PATHS_MAX (PATHS_MAX + 1) /* with a backup */
 #define LIST_NEAR_MAX 15 /* places for paths in struct path_list */
 #define PORT_NONE UINT16_MAX
+#define PORT_ANYCAST (UINT16_MAX - 1)
 #define LABEL_NONE UINT32_MAX
 #define PUSH_LABELS_MAX 6 /* transport labels of an adjacency */
 
@@ -65,7 +66,7 @@ enum next_hop_state { NEXT_HOP_UNRESOLVED, NEXT_HOP_UP, NEXT_HOP_DOWN };
 enum path_list_kind {
 	PATH_LIST_FORWARD, /* send through one of the paths */
 	PATH_LIST_GLEAN, /* connected subnet of `port`: resolve the destination address itself */
-	PATH_LIST_PUNT, /* local address: to the kernel */
+	PATH_LIST_PUNT, /* local address: to the kernel; with PORT_ANYCAST an anycast address */
 	PATH_LIST_BLACKHOLE, /* drop without ICMP */
 	PATH_LIST_PUSH, /* like PATH_LIST_FORWARD, with a label on some path; made by path_list_get() */
 	PATH_LIST_INSTANCE, /* look up the destination in the tables of the VRF with the number `port` */
@@ -86,7 +87,8 @@ struct path {
 struct path_list {
 	alignas(CACHE_LINE) uint8_t kind; /* enum path_list_kind */
 	uint8_t path_count;
-	uint16_t port; /* of PATH_LIST_GLEAN; VRF of PATH_LIST_INSTANCE; else PORT_NONE */
+	uint16_t
+		port; /* of PATH_LIST_GLEAN; VRF of PATH_LIST_INSTANCE; PORT_ANYCAST; else PORT_NONE */
 	uint8_t backup_count; /* backups after the first path_count paths; see path_list_get_backed() */
 	uint8_t unused;
 	uint16_t left_out; /* equal paths beyond PATHS_MAX, which forward nothing */

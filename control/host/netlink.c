@@ -20,6 +20,7 @@
 #define MESSAGES_PER_TURN 64
 #define LOAD_NS 2000000000u /* tables of links and addresses take milliseconds */
 #define LOAD_POLL_MS 100
+#define ANYCAST_BITS_MAX 126 /* RFC 6164: both addresses of a /127 belong to routers */
 
 /* ---- the mirror ---- */
 
@@ -139,11 +140,55 @@ netlink_link_report(struct netlink *n, unsigned ifindex)
 		link_neighbors_report(n, l);
 }
 
+/* The subnet-router anycast address of a global subnet. False: none. */
+static bool
+anycast_of(const struct address *a, struct ip_addr *out)
+{
+	struct prefix p = prefix_from_addr(&a->local, a->subnet.len);
+
+	if (a->beside || a->local.afi != AFI_IPV6 || p.len == 0 || p.len > ANYCAST_BITS_MAX ||
+		addr_is_link_local(&a->local))
+		return false;
+	*out = (struct ip_addr){.afi = AFI_IPV6};
+	memcpy(out->b, p.b, sizeof(out->b));
+	return !addr_is_unspecified(out);
+}
+
+/* The first address of a subnet brings the anycast address, and the last one takes it along. */
+static void
+anycast_pass(struct netlink *n, const struct link *l, const struct address *a, bool present)
+{
+	struct ip_addr any, other;
+	struct address now = *a;
+
+	now.beside = false; /* the port is removed */
+	if (n->config.anycast == NULL || l->kind != LINK_PORT || !anycast_of(&now, &any))
+		return;
+	for (const struct address *o = n->addresses; o != NULL; o = o->next)
+		if (o != a && o->ifindex == a->ifindex && anycast_of(o, &other) &&
+			addr_equal(&any, &other))
+			return;
+	n->config.anycast(n->config.ctx, l->vrf, l->port, &any, present);
+}
+
+/* The kernel loses the routes of anycast addresses with a link that is set down. */
+static void
+anycast_repeat(struct netlink *n, const struct link *l)
+{
+	struct ip_addr any;
+
+	for (const struct address *a = n->addresses; a != NULL; a = a->next)
+		if (n->config.anycast != NULL && l->kind == LINK_PORT && a->ifindex == l->ifindex &&
+			anycast_of(a, &any))
+			n->config.anycast(n->config.ctx, l->vrf, l->port, &any, true);
+}
+
 /* Reports an address that was added to the list, or removed. */
 static void
 address_pass(struct netlink *n, const struct link *l, const struct address *a, bool present)
 {
 	n->config.address(n->config.ctx, l->vrf, l->port, &a->subnet, &a->local, present);
+	anycast_pass(n, l, a, present);
 	if (l->kind != LINK_HOST)
 		link_neighbors_report(n, l);
 }
@@ -470,6 +515,8 @@ on_link(struct netlink *n, const struct nlmsghdr *h, uint64_t read_ns)
 		n->routes_again = true;
 		own_routes_lost(n, l->ifindex, AFI_NONE);
 	}
+	if (!l->admin_up && admin_up)
+		anycast_repeat(n, l);
 	n->own_again |= l->admin_up != admin_up;
 	l->admin_up = admin_up;
 }

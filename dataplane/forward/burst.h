@@ -135,6 +135,7 @@ struct split {
 struct host_packet {
 	struct rte_mbuf *pkt;
 	uint8_t reason;
+	bool anycast; /* for an anycast address of this router */
 };
 
 /* The labelled packets of a burst. ip[] points to the outermost label. */

@@ -366,7 +366,11 @@ forward_choose(struct burst *b, const struct lane *l, unsigned i, enum afi afi,
 			udp_tunnel_take(b, l->pkt[i],
 				rte_pktmbuf_mtod_offset(l->pkt[i], uint8_t *, ETHER_LEN), fib))
 			return false;
-		burst_host(b, l->pkt[i], DROP_local_loop);
+		if (list.port == PORT_ANYCAST && !b->own) /* by keel0, from any port */
+			b->to_host[b->host_count++] = (struct host_packet){
+				.pkt = l->pkt[i], .reason = DROP_local_loop, .anycast = true};
+		else
+			burst_host(b, l->pkt[i], DROP_local_loop);
 		return false;
 	case PATH_LIST_INSTANCE: /* a second time */
 		reason = DROP_local_loop;

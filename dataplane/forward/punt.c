@@ -49,6 +49,14 @@ class_v4(const struct host_peers *peers, struct vrf_id vrf, const uint8_t *ip, u
 	return class_ports(ip + header, left - header);
 }
 
+/* RFC 4861 6.1, 7.1: messages of neighbour discovery have hop limit 255. */
+static inline bool
+is_discovery(const uint8_t *ip, unsigned left)
+{
+	return left >= 48 && ip[6] == PROTOCOL_ICMPV6 && ip[7] == 255 && ip[40] >= 133 &&
+	       ip[40] <= 137;
+}
+
 static inline __attribute__((always_inline)) enum host_class
 class_v6(const struct host_peers *peers, struct vrf_id vrf, const uint8_t *ip, unsigned left)
 {
@@ -61,8 +69,7 @@ class_v6(const struct host_peers *peers, struct vrf_id vrf, const uint8_t *ip, u
 		return of_peer ? HOST_BGP_PEERS : class_ports(ip + 40, left - 40);
 	if (ip[6] != PROTOCOL_ICMPV6)
 		return HOST_OTHERS;
-	/* RFC 4861 6.1, 7.1: messages of neighbour discovery have hop limit 255. */
-	if (left < 48 || ip[7] != 255 || ip[40] < 133 || ip[40] > 137)
+	if (!is_discovery(ip, left))
 		return HOST_ICMP;
 	/* RFC 4861 4.4: an advertisement from a link-local address names its target */
 	if (ip[40] == 136 && left >= 64)
@@ -142,6 +149,19 @@ is_for_host(const struct host_packet *x, const struct punt_source *s, const stru
 }
 
 /*
+ * The kernel answers an echo request to an anycast address from an address that it chooses by the route to the
+ * sender, out of the interface of the request: routes of this router are at keel0 alone. Neighbour discovery is about
+ * the interface of the port.
+ */
+static inline bool
+goes_to_tun(const struct host_packet *x)
+{
+	return x->anycast && x->pkt->nb_segs == 1 &&
+	       !is_discovery(rte_pktmbuf_mtod(x->pkt, const uint8_t *) + ETHER_LEN,
+		       rte_pktmbuf_data_len(x->pkt) - ETHER_LEN);
+}
+
+/*
  * Polices and queues to_host[] of a burst. Returns the number of queued packets. A flood must cost
  * little: after the first packet without a token, all further packets of the class in this burst are
  * dropped, and the drops of a class are counted together.
@@ -157,9 +177,11 @@ police(struct punt *p, struct burst *b, const struct punt_source *s, const struc
 	for (unsigned i = 0; i < b->host_count; i++) {
 		const struct host_packet *x = &b->to_host[i];
 		struct rte_mbuf *m = x->pkt;
+		bool tun = goes_to_tun(x);
 		enum host_class class;
 
-		if (__builtin_expect(!is_for_host(x, s, fib, g), 0)) {
+		if (__builtin_expect(
+			    !is_for_host(x, s, fib, g) || (s->way == HOST_WAY_NONE && !tun), 0)) {
 			count_add(&b->stats->drops[x->reason], 1);
 			b->dropped[dropped++] = m;
 			continue;
@@ -168,7 +190,7 @@ police(struct punt *p, struct burst *b, const struct punt_source *s, const struc
 			rte_pktmbuf_data_len(m));
 		if (!(empty >> class & 1)) {
 			if (bucket_take(&p->bucket[s->port][class], now)) {
-				m->port = s->port;
+				m->port = tun ? (uint16_t)(PUNT_TUN | s->vrf.v) : s->port;
 				if (ring_push(p->up[class], m)) {
 					p->lent++;
 					taken++;

@@ -4,8 +4,8 @@
  * and labelled packets (MPLS), dropped by the worker under a name on a port without `mpls`.
  * All other packets go to the kernel: ARP, neighbour discovery, tags of VLANs, multicast and broadcast
  * of both layers, link-local destinations, packets for local addresses (selected by address, not
- * by TCP port, so BGP in transit is forwarded) except packets of UDP tunnels, and all packets while
- * no worker is bound to the queue. Packets to the kernel are limited by class (host_class.h), as
+ * by TCP port, so BGP in transit is forwarded) except packets of UDP tunnels and for anycast addresses, and
+ * all packets while no worker is bound to the queue. Packets to the kernel are limited by class (host_class.h), as
  * punt.c does for ports without this program.
  *
  * The driver (DPDK 22.11) needs this program first in the object, and a map named xsks_map. A rule
@@ -27,7 +27,9 @@
 #define LOCAL_MAX 4096
 #define PEERS_MAX 8192
 #define BGP_PORT bpf_htons(179)
-#define LOCAL_TUNNEL 2 /* as in xdp.c: the own end of UDP tunnels */
+/* As in xdp.c. */
+#define LOCAL_TUNNEL 2 /* the own end of UDP tunnels */
+#define LOCAL_ANYCAST 4
 #define TUNNEL_PORT 6635 /* MPLS over UDP, RFC 7510 6 */
 
 struct {
@@ -130,15 +132,26 @@ is_discovery(const struct ipv6hdr *ip, const void *end)
 }
 
 static __always_inline int
+is_link_local(const struct in6_addr *a)
+{
+	return a->s6_addr[0] == 0xfe && (a->s6_addr[1] & 0xc0) == 0x80;
+}
+
+/* Of packets for an anycast address the worker gives the kernel those that may come from beyond this link (punt.c). */
+static __always_inline int
 is_ours_v6(const struct ipv6hdr *ip, const void *end)
 {
+	const __u8 *local;
+
 	if ((const void *)(ip + 1) > end)
 		return 1;
-	/* ff00::/8, fe80::/10 */
-	if (ip->daddr.s6_addr[0] == 0xff ||
-		(ip->daddr.s6_addr[0] == 0xfe && (ip->daddr.s6_addr[1] & 0xc0) == 0x80))
+	/* ff00::/8 */
+	if (ip->daddr.s6_addr[0] == 0xff || is_link_local(&ip->daddr))
 		return 1;
-	return bpf_map_lookup_elem(&local_v6, &ip->daddr) != NULL || is_discovery(ip, end);
+	local = bpf_map_lookup_elem(&local_v6, &ip->daddr);
+	if (local != NULL && (!(*local & LOCAL_ANYCAST) || is_link_local(&ip->saddr)))
+		return 1;
+	return is_discovery(ip, end);
 }
 
 /* ---- classes: the same decisions as in punt.c ---- */

@@ -27,6 +27,7 @@ port_init(struct port *p, const struct port_config *c)
 		.host_path = c->host_path,
 		.xdp_socket = -1,
 		.host = {.fd = -1},
+		.anycast = -1,
 		.watch = {.kernel = -1, .tap = -1, .ethdev = RTE_MAX_ETHPORTS}};
 	for (; p->queue_worker_count < c->queue_worker_count &&
 		p->queue_worker_count < PORT_QUEUES_MAX;

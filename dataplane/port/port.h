@@ -193,6 +193,11 @@ int port_refresh(uint16_t port, bool *changed) RUNS_ON(role_host);
 int port_local_address_set(struct vrf_id vrf, const struct ip_addr *addr, bool present)
 	RUNS_ON(role_host);
 /*
+ * Adds or removes an anycast address of a port. The kernel has joined it on the port's interface, and answers
+ * solicitations and packets there. Repeating joins again. Returns 0 or -errno.
+ */
+int port_anycast_set(uint16_t port, const struct ip_addr *addr, bool present) RUNS_ON(role_host);
+/*
  * Sets the own IPv4 addresses of UDP tunnels, in network order: packets of tunnels to these addresses
  * go to the workers. Returns 0 or -errno.
  */

@@ -396,6 +396,9 @@ port_stop(struct port *p, bool sockets)
 	if (p->host.fd >= 0)
 		(void)close(p->host.fd);
 	p->host.fd = -1;
+	if (p->anycast >= 0)
+		(void)close(p->anycast);
+	p->anycast = -1;
 	port_devices_stop(p, sockets);
 }
 

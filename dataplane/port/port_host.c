@@ -12,6 +12,7 @@
 #include <linux/ethtool.h>
 #include <linux/sockios.h>
 #include <net/if.h>
+#include <netinet/in.h>
 #include <rte_ethdev.h>
 #include <rte_ether.h>
 #include <stdio.h>
@@ -189,6 +190,24 @@ port_xdp_peer_set(struct vrf_id vrf, const struct ip_addr *addr, bool present)
 
 /* ---- changes in the kernel ---- */
 
+/* The socket whose memberships are the anycast addresses of the port. */
+static int
+anycast_open(struct port *p)
+{
+	int rc;
+
+	if (p->anycast >= 0)
+		return 0;
+	rc = netns_enter(port_netns(p));
+	if (rc != 0)
+		return rc;
+	p->anycast = socket(AF_INET6, SOCK_DGRAM | SOCK_CLOEXEC, 0);
+	if (p->anycast < 0)
+		rc = -errno;
+	netns_leave(port_netns(p));
+	return rc;
+}
+
 int
 port_local_address_set(struct vrf_id vrf, const struct ip_addr *addr, bool present)
 {
@@ -202,6 +221,31 @@ port_local_address_set(struct vrf_id vrf, const struct ip_addr *addr, bool prese
 		!own_addresses_set(&dp->own_addresses, vrf, addr, present) && rc == 0)
 		rc = -ENOSPC;
 	return rc;
+}
+
+int
+port_anycast_set(uint16_t port, const struct ip_addr *addr, bool present)
+{
+	struct port *p = port_find(port);
+	struct ipv6_mreq m;
+	int rc, one;
+
+	if (p == NULL || addr->afi != AFI_IPV6)
+		return present ? -ENODEV : 0;
+	rc = anycast_open(p);
+	if (rc != 0)
+		return rc;
+	m.ipv6mr_interface = p->ifindex;
+	memcpy(&m.ipv6mr_multiaddr, addr->b, sizeof(m.ipv6mr_multiaddr));
+	/* only a new member gets the route that the kernel loses with a link that is set down */
+	(void)setsockopt(p->anycast, IPPROTO_IPV6, IPV6_LEAVE_ANYCAST, &m, sizeof(m));
+	if (present && setsockopt(p->anycast, IPPROTO_IPV6, IPV6_JOIN_ANYCAST, &m, sizeof(m)) != 0)
+		rc = -errno;
+	/* an address of the interface itself, too; or gone already, and keeld is about to say so */
+	if (rc == -EINVAL || rc == -EADDRNOTAVAIL || rc == -ENODEV)
+		return 0;
+	one = xdp_anycast_set(dp->xdp, p->vrf, p->ifindex, addr, present && rc == 0);
+	return rc != 0 ? rc : one;
 }
 
 int

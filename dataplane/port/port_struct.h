@@ -55,6 +55,7 @@ struct port {
 	enum host_way way;
 	struct port_host host;
 	struct port_watch watch;
+	int anycast; /* socket of port_anycast_set(); -1: none */
 	struct tx_lock tx_lock[TX_LOCKS]; /* only used with fewer transmit queues than workers */
 };
 

@@ -610,9 +610,10 @@ xdp_attach_check(struct xdp *x, struct vrf_id vrf, bool mpls, unsigned ifindex,
 	return 0;
 }
 
-/* Bits of a local address; LOCAL_TUNNEL as in keel_xdp.bpf.c. */
+/* Bits of a local address, as in keel_xdp.bpf.c. */
 #define LOCAL_ADDRESS 1
 #define LOCAL_TUNNEL 2
+#define LOCAL_ANYCAST 4
 
 static bool
 is_tunnel(const struct xdp *x, uint32_t address)
@@ -625,10 +626,8 @@ is_tunnel(const struct xdp *x, uint32_t address)
 }
 
 static int
-address_map_set(int map, const void *address, bool present, bool tunnel)
+address_map_set(int map, const void *address, bool present, uint8_t bits)
 {
-	uint8_t bits = LOCAL_ADDRESS | (tunnel ? LOCAL_TUNNEL : 0);
-
 	if (present)
 		return bpf_map_update_elem(map, address, &bits, BPF_ANY) == 0 ? 0 : -errno;
 	if (bpf_map_delete_elem(map, address) != 0 && errno != ENOENT)
@@ -659,9 +658,32 @@ xdp_local_set(struct xdp *x, struct vrf_id vrf, const struct ip_addr *addr, bool
 
 		if (a->ifindex == 0 || a->map[family] < 0 || a->vrf.v != vrf.v)
 			continue;
-		one = address_map_set(a->map[family], addr->b, present, tunnel && a->tunnels);
+		one = address_map_set(a->map[family], addr->b, present,
+			LOCAL_ADDRESS | (tunnel && a->tunnels ? LOCAL_TUNNEL : 0));
 		if (rc == 0)
 			rc = one;
+	}
+	(void)pthread_mutex_unlock(&x->mutex);
+	return rc;
+}
+
+int
+xdp_anycast_set(struct xdp *x, struct vrf_id vrf, unsigned ifindex, const struct ip_addr *addr,
+	bool present)
+{
+	int rc = 0;
+
+	(void)pthread_mutex_lock(&x->mutex);
+	for (unsigned i = 0; i < PORTS_MAX && rc == 0; i++) {
+		const struct attached *a = &x->attached[i];
+		uint8_t bits;
+
+		if (a->ifindex != ifindex || a->map[LOCAL_V6] < 0 || a->vrf.v != vrf.v)
+			continue;
+		/* an address of this host is more than its anycast address */
+		if (bpf_map_lookup_elem(a->map[LOCAL_V6], addr->b, &bits) != 0 ||
+			bits == LOCAL_ANYCAST)
+			rc = address_map_set(a->map[LOCAL_V6], addr->b, present, LOCAL_ANYCAST);
 	}
 	(void)pthread_mutex_unlock(&x->mutex);
 	return rc;
@@ -676,7 +698,7 @@ xdp_peer_set(struct xdp *x, struct vrf_id vrf, const struct ip_addr *addr, bool 
 		const struct attached *a = &x->attached[i];
 
 		if (a->ifindex != 0 && a->map[family] >= 0 && a->vrf.v == vrf.v)
-			(void)address_map_set(a->map[family], addr->b, present, false);
+			(void)address_map_set(a->map[family], addr->b, present, LOCAL_ADDRESS);
 	}
 }
 

@@ -71,6 +71,12 @@ bool xdp_host_counters(const struct xdp *x, struct vrf_id vrf, unsigned ifindex,
 int xdp_local_set(struct xdp *x, struct vrf_id vrf, const struct ip_addr *addr, bool present)
 	RUNS_ON(role_host);
 /*
+ * The same for an anycast address in the map of one interface: packets for the address from link-local addresses go to
+ * the kernel, and others to the worker.
+ */
+int xdp_anycast_set(struct xdp *x, struct vrf_id vrf, unsigned ifindex, const struct ip_addr *addr,
+	bool present) RUNS_ON(role_host);
+/*
  * Sets the IPv4 addresses, in network order, at which packets of UDP tunnels go to the workers, in
  * the VRF `default`. Returns 0, or -errno for the last failure.
  */

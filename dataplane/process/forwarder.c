@@ -741,6 +741,16 @@ forwarder_local_address(struct vrf_id vrf, const struct ip_addr *addr, bool pres
 		&(struct forwarder_port){.vrf = vrf, .present = present, .addr = *addr}, &a);
 }
 
+int
+forwarder_anycast(uint16_t port, const struct ip_addr *addr, bool present)
+{
+	struct forwarder_port p = {.vrf = port_vrf(port), .present = present, .addr = *addr};
+	struct forwarder_port_answer a;
+
+	p.addr.zone = port;
+	return port_call(FORWARDER_HOST, FORWARDER_ANYCAST, &p, &a);
+}
+
 static int
 tail_call(enum forwarder_role role, enum forwarder_type type, const void *tail, size_t bytes)
 {

@@ -88,6 +88,8 @@ void forwarder_peer(struct vrf_id vrf, const struct ip_addr *addr, bool present)
 void forwarder_session(struct vrf_id vrf, const struct ip_addr *addr, bool up);
 bool forwarder_had_session(struct vrf_id vrf, const struct ip_addr *addr);
 int forwarder_refresh(uint16_t port, bool *changed) RUNS_ON(role_host);
+/* Joins or leaves an anycast address on a port: packets for it go to the kernel, which answers for it there. */
+int forwarder_anycast(uint16_t port, const struct ip_addr *addr, bool present) RUNS_ON(role_host);
 int forwarder_local_address(struct vrf_id vrf, const struct ip_addr *addr, bool present)
 	RUNS_ON(role_host);
 int forwarder_tunnels(const uint32_t *own, unsigned count) RUNS_ON(role_host);

@@ -47,6 +47,7 @@ enum forwarder_type {
 	FORWARDER_HAD_SESSION, /* answered by `changed`: at the end of the keeld before */
 	FORWARDER_REFRESH,
 	FORWARDER_LOCAL_ADDRESS,
+	FORWARDER_ANYCAST, /* the zone of the address is the number of the port */
 	FORWARDER_ICMP_SOURCE,
 	FORWARDER_TUNNELS, /* followed by the own addresses of the tunnels */
 	FORWARDER_NETLINK, /* followed by a message for the kernel; host_netlink.h */
@@ -183,7 +184,7 @@ struct forwarder_message {
  * A number for the layout of what both processes read. Different numbers: the layouts differ. Equal
  * numbers of different sources: raise FORWARDER_ABI when a meaning changes and no size does.
  */
-#define FORWARDER_ABI 10u
+#define FORWARDER_ABI 11u
 uint64_t forwarder_abi(void);
 /* The network namespace of this process; `home=` of the configuration. 0: unknown. */
 unsigned long forwarder_home(void);

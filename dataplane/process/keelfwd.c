@@ -859,6 +859,8 @@ remove_address(enum kept_kind kind, struct vrf_id vrf, const struct ip_addr *add
 		host_path_peer_set(vrf, addr, false);
 	else if (kind == KEPT_LOCAL)
 		(void)port_local_address_set(vrf, addr, false);
+	else if (kind == KEPT_ANYCAST)
+		(void)port_anycast_set(addr->zone, addr, false);
 }
 
 /* Copies what workers read first from the pending region. 0, -ENOMEM; -EINVAL: not in the region. */
@@ -951,6 +953,8 @@ set_address(struct keelfwd *k, enum kept_kind kind, const struct forwarder_port 
 		host_path_peer_set(p->vrf, &p->addr, present);
 	else if (rc == 0 && kind == KEPT_LOCAL)
 		rc = port_local_address_set(p->vrf, &p->addr, present);
+	else if (rc == 0 && kind == KEPT_ANYCAST)
+		rc = port_anycast_set(p->addr.zone, &p->addr, present);
 	return rc;
 }
 
@@ -993,6 +997,8 @@ on_port(struct keelfwd *k, const struct client *c, const struct forwarder_messag
 			vrfs_settle(k);
 	} else if (m->head.type == FORWARDER_LOCAL_ADDRESS) {
 		a->result = set_address(k, KEPT_LOCAL, p);
+	} else if (m->head.type == FORWARDER_ANYCAST) {
+		a->result = set_address(k, KEPT_ANYCAST, p);
 	} else if (port < port_count() && (p->afi == AFI_IPV4 || p->afi == AFI_IPV6)) {
 		port_icmp_source_set(port, (enum afi)p->afi, &p->addr);
 	}
@@ -1077,7 +1083,7 @@ on_message(struct keelfwd *k, struct client *c, const struct forwarder_message *
 		return on_port(k, c, m);
 	if (c->role == FORWARDER_HOST &&
 		(m->head.type == FORWARDER_REFRESH || m->head.type == FORWARDER_LOCAL_ADDRESS ||
-			m->head.type == FORWARDER_ICMP_SOURCE))
+			m->head.type == FORWARDER_ANYCAST || m->head.type == FORWARDER_ICMP_SOURCE))
 		return on_port(k, c, m);
 	if ((c->role == FORWARDER_MAIN || c->role == FORWARDER_HOST) &&
 		m->head.type == FORWARDER_NETLINK)

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
- * The addresses that keeld has set in keelfwd: addresses of BGP peers, of peers with a session, and local
- * addresses. They stay while no keeld is connected. After the first publication of the next keeld the addresses that
+ * The addresses that keeld has set in keelfwd: addresses of BGP peers, of peers with a session, local
+ * addresses, and anycast addresses. They stay while no keeld is connected. After the first publication of the next keeld the addresses that
  * this keeld has not set again are removed.
  *
  * Owner: the thread of keelfwd.
@@ -11,7 +11,12 @@
 #include "lpm/base/base.h"
 #include "lpm/base/prefix.h"
 
-enum kept_kind { KEPT_PEER, KEPT_LOCAL, KEPT_SESSION };
+enum kept_kind {
+	KEPT_PEER,
+	KEPT_LOCAL,
+	KEPT_SESSION,
+	KEPT_ANYCAST, /* its zone is the number of the port */
+};
 
 struct kept_addresses;
 

@@ -68,6 +68,9 @@ void fib_feed_destroy(struct fib_feed *f);
  */
 int fib_feed_connected(struct fib_feed *f, struct vrf_id vrf, const struct prefix *subnet,
 	const struct ip_addr *local, uint16_t port, bool up) RUNS_ON(role_fib);
+/* An anycast address of this host: a claim for each port that has it. 0; -ENOMEM, -ENOSPC: in part. */
+int fib_feed_anycast(struct fib_feed *f, struct vrf_id vrf, const struct ip_addr *addr, bool up)
+	RUNS_ON(role_fib);
 /*
  * Maps `zone` to `port`: link-local next hops with that zone are directly reachable there.
  * fib_feed_connected() learns the mapping from own link-local addresses (zone of `local`), so this

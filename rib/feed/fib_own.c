@@ -29,7 +29,9 @@ family_index(uint8_t afi)
 static unsigned
 local_rank(const struct local_route *l)
 {
-	return l->kind == PATH_LIST_PUNT ? 2 : l->kind == PATH_LIST_FORWARD ? 1 : 0;
+	if (l->kind == PATH_LIST_PUNT)
+		return l->port == PORT_ANYCAST ? 2 : 3;
+	return l->kind == PATH_LIST_FORWARD;
 }
 
 /*
@@ -171,6 +173,19 @@ fib_feed_connected(struct fib_feed *f, struct vrf_id vrf, const struct prefix *s
 			fib_local_remove(f, vrf, subnet, PATH_LIST_GLEAN, port);
 	}
 	return err;
+}
+
+int
+fib_feed_anycast(struct fib_feed *f, struct vrf_id vrf, const struct ip_addr *addr, bool up)
+{
+	struct prefix host = prefix_from_addr(addr, (uint8_t)prefix_max_len(addr->afi));
+	int err = nexthop_local(f->config.nexthops, vrf, addr, up), more = 0;
+
+	if (up)
+		more = subnet_add(f, vrf, &host, PATH_LIST_PUNT, PORT_ANYCAST);
+	else
+		fib_local_remove(f, vrf, &host, PATH_LIST_PUNT, PORT_ANYCAST);
+	return !up ? 0 : err != 0 ? err : more;
 }
 
 int

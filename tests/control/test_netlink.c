@@ -59,6 +59,9 @@ static struct {
 	struct prefix host;
 	bool host_present;
 	unsigned host_calls;
+	struct ip_addr anycast;
+	bool anycast_present;
+	unsigned anycast_calls;
 	/* current routes of the kernel's table */
 	struct heard_route {
 		struct prefix prefix;
@@ -102,6 +105,19 @@ on_address(void *ctx, struct vrf_id vrf, uint16_t port, const struct prefix *sub
 	heard.subnet = *subnet;
 	heard.local = *local;
 	heard.address_present = present;
+	heard_unlock();
+}
+
+static void
+on_anycast(void *ctx, struct vrf_id vrf, uint16_t port, const struct ip_addr *addr, bool present)
+{
+	(void)ctx;
+	if (vrf.v != 0 || port != PORT)
+		return;
+	pthread_mutex_lock(&heard.lock);
+	heard.anycast = *addr;
+	heard.anycast_present = present;
+	heard.anycast_calls++;
 	heard_unlock();
 }
 
@@ -268,6 +284,7 @@ create(void)
 		.change = change,
 		.state_dir = state_dir,
 		.address = on_address,
+		.anycast = on_anycast,
 		.neighbor = on_neighbor,
 		.link = on_link,
 		.changed = on_changed,
@@ -1291,6 +1308,38 @@ test_closed_port_has_no_local_address(void **state)
 
 /* ---- IPv6 ---- */
 
+/* RFC 4291 2.6.1, RFC 6164. */
+static void
+test_anycast_of_subnets(void **state)
+{
+	struct ip_addr any = addr("2001:db8::"), small = addr("2001:db8:2::");
+	unsigned calls;
+
+	(void)state;
+	start();
+	run("ip address add 2001:db8::1/64 dev p1 nodad");
+	AWAIT(heard.anycast_present && addr_equal(&heard.anycast, &any));
+	calls = heard.anycast_calls;
+	/* a second address of the subnet, and subnets without an anycast address */
+	run("ip address add 2001:db8::2/64 dev p1 nodad; ip address del 2001:db8::1/64 dev p1; "
+	    "ip address add 2001:db8:3::1/127 dev p1 nodad; ip address add 2001:db8:3::3/128 dev "
+	    "p1 nodad; "
+	    "ip address replace fe80::1/64 dev p1 nodad; ip address add 2001:db8:2::1/126 dev p1 "
+	    "nodad");
+	AWAIT(addr_equal(&heard.anycast, &small));
+	assert_int_equal(heard.anycast_calls, calls + 1);
+	run("ip address del 2001:db8:2::1/126 dev p1");
+	AWAIT(!heard.anycast_present);
+	assert_true(addr_equal(&heard.anycast, &small));
+	/* the kernel has lost the route of the anycast address then */
+	run("ip link set p1 down; ip link set p1 up");
+	AWAIT(heard.anycast_present && addr_equal(&heard.anycast, &any));
+	assert_int_equal(thread_call(host, port_close, NULL), 0);
+	assert_false(heard.anycast_present);
+	stop();
+	run("ip address flush dev p1");
+}
+
 static void
 resolve_link_local(void *arg)
 {
@@ -1677,6 +1726,7 @@ main(void)
 		cmocka_unit_test(test_neighbor_goes_with_its_subnet),
 		cmocka_unit_test(test_address_with_two_lengths),
 		cmocka_unit_test(test_closed_port_has_no_local_address),
+		cmocka_unit_test(test_anycast_of_subnets),
 		cmocka_unit_test(test_mirror_ipv6),
 		cmocka_unit_test(test_next_hop_is_asked_again),
 		cmocka_unit_test(test_routes),

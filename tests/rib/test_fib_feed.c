@@ -1468,6 +1468,33 @@ both_families(void)
 	feed_rig_settle(&r);
 }
 
+/* RFC 4291 2.6.1: two ports with one subnet, and an own address with the same value. */
+static void
+test_anycast(void **state)
+{
+	struct ip_addr any;
+
+	(void)state;
+	both_families();
+	assert_int_equal(addr_parse("2001:db8:1::", &any), 0);
+	assert_int_equal(fib_feed_anycast(r.feed, VRF_DEFAULT, &any, true), 0);
+	assert_int_equal(fib_feed_anycast(r.feed, VRF_DEFAULT, &any, true), 0);
+	assert_int_equal(fib_feed_anycast(r.feed, VRF_DEFAULT, &any, false), 0);
+	feed_rig_settle(&r);
+	assert_kind_text("2001:db8:1::", 128, PATH_LIST_PUNT, PORT_ANYCAST);
+	assert_int_equal(feed_rig_connected_text(&r, "2001:db8:1::", 64, 1, true), 0);
+	feed_rig_settle(&r);
+	assert_kind_text("2001:db8:1::", 128, PATH_LIST_PUNT, PORT_NONE);
+	assert_int_equal(feed_rig_connected_text(&r, "2001:db8:1::", 64, 1, false), 0);
+	feed_rig_settle(&r);
+	assert_kind_text("2001:db8:1::", 128, PATH_LIST_PUNT, PORT_ANYCAST);
+	assert_int_equal(feed_rig_audit(&r), 0);
+	assert_int_equal(fib_feed_anycast(r.feed, VRF_DEFAULT, &any, false), 0);
+	feed_rig_settle(&r);
+	assert_kind_text("2001:db8:1::", 64, PATH_LIST_GLEAN, 0);
+	assert_int_equal(feed_rig_audit(&r), 0);
+}
+
 static void
 test_ipv6(void **state)
 {
@@ -1577,6 +1604,7 @@ main(void)
 		cmocka_unit_test_setup_teardown(test_audit_counts_many, begin, end),
 		cmocka_unit_test_setup_teardown(test_no_groups_left, begin, end),
 		cmocka_unit_test_setup_teardown(test_ipv6, begin, end),
+		cmocka_unit_test_setup_teardown(test_anycast, begin, end),
 		cmocka_unit_test_setup_teardown(test_ipv4_by_ipv6_next_hops, begin, end),
 	};
 

@@ -841,7 +841,7 @@ model_begin(void)
 	}
 	for (unsigned i = 0; i < 4; i++)
 		subnet_up(i % 2, i / 2);
-	/* Default routes, and one use of every next hop, so that the shard watches all of them. */
+	/* Default routes, and a use of every next hop: the shard watches all next hops. */
 	for (unsigned n = 0; n < 2 * HOPS; n++) {
 		unsigned h = n < 2 ? 4 : HOPS - 1 - n / 2;
 		struct ip_addr a;

@@ -554,7 +554,7 @@ test_allow_as_in(void **state)
 		rig_settle(&r);
 		assert_int_equal(rig_received(&r, 1), allowed >= 2);
 	}
-	/* the number that the peer knows us by is counted by itself, and not of other peers */
+	/* the own AS number on the session is counted by itself, and not on other sessions */
 	rig_attrs_make(&a, (uint32_t[]){65001, 64999, RIG_OWN_ASN}, 3, 0x0a000001);
 	for (unsigned i = 0; i < 6; i++) {
 		p.allow_as_in[rig_family()] = (uint8_t)(1 - i / 3);

@@ -1262,7 +1262,7 @@ refused_routes_go(void **state)
 	model_end(&m);
 }
 
-/* One instance with the given import targets, of a shard that stores what an instance imports. */
+/* An instance with the given import targets, of a shard with storage of imported routes. */
 static void
 begin_imported_only(struct model *m, unsigned import)
 {

@@ -304,7 +304,7 @@ answer(struct swaps *s, struct rng *rng)
 	swaps_answer(s, o, n);
 }
 
-/* No label has two pairs, none changes while it has routes, and a label is used for another pair at the earliest 60 s after its last route. */
+/* No label has two pairs, no label with routes changes, and a label gets another pair at the earliest 60 s after the last route. */
 static void
 test_random(void **state)
 {
