@@ -36,6 +36,12 @@ log_set_level(enum log_level level)
 	atomic_store_explicit(&log_level, (int)level, memory_order_relaxed);
 }
 
+const char *
+log_level_name(void)
+{
+	return level_text[atomic_load_explicit(&log_level, memory_order_relaxed)];
+}
+
 /*
  * True if this line may be written. *dropped: lines suppressed in an earlier second, to be
  * reported.

@@ -22,6 +22,7 @@ enum log_level { LOG_ERROR, LOG_WARNING, LOG_INFO, LOG_DEBUG };
 /* "error", "warning", "info", "debug"; -1 when unknown. */
 int log_level_from_text(const char *text);
 void log_set_level(enum log_level level);
+const char *log_level_name(void);
 
 /*
  * At most `LOG_BURST` lines per second from one call site; the next line reports the count of

@@ -245,8 +245,8 @@ call_count(const struct rpc_call *call, bool answered)
 {
 	struct rpc_env *env = &call->batch->c->rpc->env;
 
-	env->calls_answered += answered;
-	env->calls_refused += !answered;
+	env->calls_answered += answered && !call->batch->c->uncounted;
+	env->calls_refused += !answered && !call->batch->c->uncounted;
 }
 
 static void
@@ -453,19 +453,6 @@ struct rpc_client *
 rpc_call_client(const struct rpc_call *call)
 {
 	return call->batch->c;
-}
-
-json_t *
-rpc_result(struct rpc_env *env, const char *method)
-{
-	const struct rpc_method *m = method_find(method);
-	json_t *none = json_object(), *result;
-	struct rpc_call call = {0};
-
-	result = m != NULL ? m->fn(env, none, &call) : NULL;
-	json_decref(call.error);
-	json_decref(none);
-	return result;
 }
 
 /* Checks a request object (JSON-RPC 2.0 section 4). NULL: valid; else the fault. */

@@ -757,16 +757,22 @@ advertising_look(void *arg) RUNS_ON(role_session)
 	a->answer = speaker_advertises(a->layers->speaker);
 }
 
-const char *
-rpc_unhealthy(struct rpc_env *env, bool ready)
+json_t *
+rpc_system_health(struct rpc_env *env, json_t *params, struct rpc_call *call) RUNS_ON(role_main)
 {
 	struct advertising a = {.layers = env->layers, .answer = true};
+	const char *reason = NULL;
+	bool ready = false;
 
+	if (!rpc_boolean(params, "ready", &ready, call))
+		return NULL;
 	if (thread_stuck(env))
-		return "a thread is stuck\n"; /* and might not answer the question below */
-	if (ready)
+		reason = "a thread is stuck"; /* and might not answer the question below */
+	else if (ready)
 		layers_call_session(env->layers, advertising_look, &a);
-	return a.answer ? NULL : "the restart has not ended\n";
+	if (!a.answer)
+		reason = "the restart has not ended";
+	return json_pack("{s:s?}", "reason", reason);
 }
 
 json_t *

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
- * Clients and their requests. Shared by rpc.c (requests, batches, dispatch), rpc_socket.c (connections to the Unix sockets), rpc_events.c
- * (subscriptions) and http.c (POST /rpc). Main only.
+ * Clients and their requests. Shared by rpc.c (requests, batches, dispatch), rpc_socket.c (connections to the Unix sockets, and of keel-http),
+ * rpc_events.c (subscriptions) and rpc_http.c (keel-http). Main only.
  */
 #pragma once
 
@@ -55,8 +55,8 @@ struct rpc_user {
 /* The client of a Unix socket. */
 struct ucred;
 void rpc_user_of_socket(struct rpc_user *u, const struct ucred *cred) RUNS_ON(role_main);
-/* A client with the bearer token of this name. */
-void rpc_user_of_token(struct rpc_user *u, const char *name, size_t len) RUNS_ON(role_main);
+/* The client with a bearer token of the file (NULL: none). False: no such token. */
+bool rpc_user_of_token(struct rpc_user *u, const char *file, const char *token) RUNS_ON(role_main);
 /* Looks up the name of a uid in /etc/passwd. */
 void rpc_user_name(struct rpc_user *u) RUNS_ON(role_main);
 
@@ -80,17 +80,19 @@ struct rpc_client {
 	const struct rpc_bounds *bounds;
 	struct rpc_user user;
 	bool read_only;
+	bool uncounted; /* calls of keel-http itself */
 	bool closed; /* the connection is gone; the client is freed when nothing is pending */
 };
 
 struct connection;
 
-/* One of the two sockets. */
+/* One of the two sockets, or keel-http. */
 struct rpc_listener {
 	struct watch watch;
 	struct timer again; /* retries accept() after it ran out of descriptors */
 	struct rpc *rpc;
 	bool read_only;
+	bool front; /* keel-http */
 	unsigned connection_count;
 	char path[sizeof(((struct sockaddr_un *)0)->sun_path)];
 };
@@ -110,8 +112,7 @@ struct rpc {
 	/* Number of the last late turn for which an event was sent (control/base/watchdog.h). */
 	uint64_t late_seen;
 	uint64_t late_open; /* bit N % 64: late turn N has not ended */
-	struct http *http; /* NULL: off, or not listening yet */
-	struct timer http_timer; /* retries to listen */
+	struct rpc_http *http; /* NULL: off */
 };
 
 /* rpc.c */
@@ -167,7 +168,11 @@ struct rpc_client *rpc_call_client(const struct rpc_call *call) RUNS_ON(role_mai
 /* The next method of all tables, in order: begin with NULL; NULL after the last method. */
 const struct rpc_method *rpc_method_next(const struct rpc_method *m);
 
-/* rpc_http.c */
+/* rpc_socket.c: serves a stream of keel-http (control/http/front.h); `user` NULL: without a token. Closes `fd`. */
+void rpc_front_connection(struct rpc_listener *l, int fd, const struct rpc_user *user, bool own)
+	RUNS_ON(role_main);
+
+/* rpc_http.c: keel-http, if the document has `management.http`. */
 void rpc_http_start(struct rpc *r) RUNS_ON(role_main);
 void rpc_http_end(struct rpc *r) RUNS_ON(role_main);
 

@@ -1184,11 +1184,23 @@ static const struct rpc_field audit_result[] = {
 	{0},
 };
 
+static const struct rpc_field health_params[] = {
+	{"ready?", "boolean", "Also whether routes are advertised. Default: false."},
+	{0},
+};
+static const struct rpc_field health_result[] = {
+	{"reason", "string|null", "What is wrong; null: nothing."},
+	{0},
+};
+
 const struct rpc_method rpc_config_methods[] = {
 	{"system.info", system_info, NULL, info_result,
 		"The daemon: version, uptime, generation of the forwarding tables, revision of the "
 		"configuration, alarms",
 		NULL, RPC_READS, 0},
+	{"system.health", rpc_system_health, health_params, health_result,
+		"Whether keeld works, as `GET /healthz` and `GET /readyz` answer", NULL, RPC_READS,
+		0},
 	{"config.get", config_get, get_params, get_result,
 		"A configuration document, or its part at a JSON Pointer",
 		"Passwords read \"***\". keel.json(5) describes the document.", RPC_READS,

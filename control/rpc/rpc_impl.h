@@ -174,17 +174,10 @@ void rpc_mrt_end(struct rpc_env *env) RUNS_ON(role_main);
 struct session_view;
 json_t *rpc_peer_json(struct rpc_env *env, struct peer_id id, const struct config_peer *p,
 	const struct session_view *v) RUNS_ON(role_main);
-/*
- * rpc_peers.c: the method bgp.peers. rpc_peers_each() calls peer() with the answer for each peer, some peers in each turn of main's loop, until
- * peer() returns false; then end() once, also when the daemon stops. 0, -ENOMEM (end() is not called).
- */
+/* rpc_peers.c: the method bgp.peers. */
 rpc_function rpc_bgp_peers;
-int rpc_peers_each(struct rpc_env *env, bool (*peer)(void *ctx, const json_t *peer),
-	void (*end)(void *ctx, bool whole), void *ctx) RUNS_ON(role_main);
-/* The result of a method without required parameters and without deferral; NULL after an error. */
-json_t *rpc_result(struct rpc_env *env, const char *method) RUNS_ON(role_main);
-/* rpc_alarms.c: NULL: no thread is stuck, and with `ready` routes are advertised; else the reason. */
-const char *rpc_unhealthy(struct rpc_env *env, bool ready) RUNS_ON(role_main);
+/* rpc_alarms.c: the method system.health. */
+rpc_function rpc_system_health;
 /* The presently raised alarms, as in system.info. */
 json_t *rpc_alarms(struct rpc_env *env) RUNS_ON(role_main);
 /* For each kind of hash table: entries that the longest search since the start passed. */

@@ -347,15 +347,3 @@ rpc_bgp_peers(struct rpc_env *env, json_t *params, struct rpc_call *call) RUNS_O
 	return count <= PAGE ? answer_at_once(env, ids, count, next)
 			     : listing_start(env, ids, count, next, call);
 }
-
-int
-rpc_peers_each(struct rpc_env *env, bool (*peer)(void *ctx, const json_t *peer),
-	void (*end)(void *ctx, bool whole), void *ctx)
-{
-	struct query q = {.all_vrfs = true};
-	struct peer_id ids[PEER_MAX];
-	uint32_t next;
-	unsigned count = query_run(env, &q, ids, &next);
-
-	return walk_start(env, ids, count, peer, end, ctx);
-}

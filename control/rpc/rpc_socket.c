@@ -1,9 +1,10 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
-/* The two Unix sockets and their connections: reads lines, writes answers and events, with turns and a memory bound for each client. */
+/* The two Unix sockets, and all connections, also those of keel-http: reads lines, writes answers and events, with turns and a memory bound for each client. */
 #include "control/rpc/rpc.h"
 #include "control/rpc/rpc_call.h"
 
 #include "control/base/log.h"
+#include "control/http/front.h"
 #include "rib/table/attr.h"
 
 #include <errno.h>
@@ -101,8 +102,11 @@ connection_settle(struct connection *c) RUNS_ON(role_main)
 
 	events_send(c);
 	waiting = output_waiting(c);
-	if (!c->client.closed && c->finish && waiting == 0 && c->client.pending == 0)
+	if (!c->client.closed && c->finish && waiting == 0 && c->client.pending == 0) {
+		if (c->listener->front) /* the end of all answers, control/http/front.h */
+			(void)send(c->watch.fd, "\n", 1, MSG_NOSIGNAL | MSG_DONTWAIT);
 		connection_close(c);
+	}
 	if (!c->client.closed)
 		watch_set(c->client.rpc->thread, &c->watch,
 			(waiting > 0 ? EPOLLOUT : 0) | (connection_takes(c) ? EPOLLIN : 0));
@@ -113,8 +117,8 @@ static void
 connection_flush(struct connection *c) RUNS_ON(role_main)
 {
 	while (c->out_sent < c->out_len) {
-		ssize_t n = send(
-			c->watch.fd, c->out + c->out_sent, c->out_len - c->out_sent, MSG_NOSIGNAL);
+		ssize_t n = send(c->watch.fd, c->out + c->out_sent, c->out_len - c->out_sent,
+			MSG_NOSIGNAL | MSG_DONTWAIT);
 
 		if (n < 0 && errno == EINTR)
 			continue;
@@ -226,6 +230,9 @@ events_send(struct connection *c)
 
 static const struct rpc_client_ops connection_ops = {
 	client_send, client_cut, client_turn_over, client_later, client_settle, client_settle};
+/* An HTTP request has no events. */
+static const struct rpc_client_ops front_ops = {
+	client_send, client_cut, client_turn_over, client_later, client_settle, NULL};
 
 /* ---- connections ---- */
 
@@ -322,9 +329,9 @@ connection_room(struct connection *c)
 static void
 connection_read(struct connection *c) RUNS_ON(role_main)
 {
-	ssize_t n = connection_room(c)
-			    ? recv(c->watch.fd, c->in + c->in_len, c->in_size - c->in_len, 0)
-			    : 0;
+	ssize_t n = connection_room(c) ? recv(c->watch.fd, c->in + c->in_len,
+						 c->in_size - c->in_len, MSG_DONTWAIT)
+				       : 0;
 
 	if (n > 0) {
 		c->in_len += (size_t)n;
@@ -377,6 +384,11 @@ static const struct rpc_bounds bounds_all = {
 	RPC_REQUEST_MAX, 0, 256u << 20, 256, "longer than 64 MiB"};
 static const struct rpc_bounds bounds_read_only = {
 	RPC_READ_ONLY_REQUEST_MAX, RPC_READ_ONLY_MEMBERS_MAX, 32u << 20, 64, "longer than 256 KiB"};
+/* keel-http has 64 connections, and the requests of those that it has just ended. */
+static const struct rpc_bounds bounds_token = {
+	FRONT_TOKEN_REQUEST_MAX, 0, FRONT_ANSWER_MAX, 256, "longer than 16 MiB"};
+static const struct rpc_bounds bounds_http = {
+	FRONT_REQUEST_MAX, RPC_READ_ONLY_MEMBERS_MAX, FRONT_ANSWER_MAX, 256, "longer than 256 KiB"};
 
 static bool
 is_privileged(uid_t uid)
@@ -466,32 +478,66 @@ client_cred(int fd)
 	return cred;
 }
 
-/* NULL: refused, and `fd` is closed. */
+/* Serves `fd`, which is closed after an error. NULL: out of memory. */
 static struct connection *
-connection_create(struct rpc_listener *l, int fd) RUNS_ON(role_main)
+connection_add(struct rpc_listener *l, int fd, const struct rpc_client *client) RUNS_ON(role_main)
 {
-	const struct rpc_bounds *bounds = l->read_only ? &bounds_read_only : &bounds_all;
-	struct rpc *r = l->rpc;
-	struct ucred cred = client_cred(fd);
-	struct connection *c = make_room(l, bounds, cred.uid) ? calloc(1, sizeof(*c)) : NULL;
+	struct connection *c = calloc(1, sizeof(*c));
 
 	if (c == NULL) {
 		close(fd);
 		return NULL;
 	}
-	c->uid = cred.uid;
 	c->active_ns = now_ns();
 	c->watch = (struct watch){fd, connection_ready};
-	c->client = (struct rpc_client){
-		.ops = &connection_ops, .rpc = r, .bounds = bounds, .read_only = l->read_only};
-	rpc_user_of_socket(&c->client.user, &cred);
+	c->client = *client;
+	c->client.rpc = l->rpc;
 	c->listener = l;
 	c->again.fire = connection_again;
-	if (watch_set(r->thread, &c->watch, EPOLLIN) == 0)
-		return c;
-	close(fd);
-	free(c);
-	return NULL;
+	if (watch_set(l->rpc->thread, &c->watch, EPOLLIN) != 0) {
+		close(fd);
+		free(c);
+		return NULL;
+	}
+	c->next = l->rpc->connections;
+	l->rpc->connections = c;
+	l->connection_count++;
+	return c;
+}
+
+static void
+connection_create(struct rpc_listener *l, int fd) RUNS_ON(role_main)
+{
+	struct rpc_client client = {.ops = &connection_ops,
+		.bounds = l->read_only ? &bounds_read_only : &bounds_all,
+		.read_only = l->read_only};
+	struct ucred cred = client_cred(fd);
+	struct connection *c;
+
+	if (!make_room(l, client.bounds, cred.uid)) {
+		close(fd);
+		return;
+	}
+	rpc_user_of_socket(&client.user, &cred);
+	c = connection_add(l, fd, &client);
+	if (c != NULL)
+		c->uid = cred.uid;
+}
+
+void
+rpc_front_connection(struct rpc_listener *l, int fd, const struct rpc_user *user, bool own)
+{
+	struct rpc_client client = {.ops = &front_ops,
+		.bounds = user != NULL ? &bounds_token : &bounds_http,
+		.read_only = user == NULL,
+		.uncounted = own};
+
+	if (user != NULL)
+		client.user = *user;
+	if (l->connection_count < client.bounds->connections)
+		(void)connection_add(l, fd, &client);
+	else
+		close(fd);
 }
 
 static void
@@ -500,7 +546,6 @@ listener_ready(struct watch *w, uint32_t events) RUNS_ON(role_main)
 	struct rpc_listener *l = (struct rpc_listener *)(void *)w; /* its first member */
 	struct rpc *r = l->rpc;
 	int fd = accept4(w->fd, NULL, NULL, SOCK_CLOEXEC | SOCK_NONBLOCK);
-	struct connection *c;
 
 	(void)events;
 	if (fd < 0 && errno != EAGAIN && errno != EINTR && errno != ECONNABORTED) {
@@ -509,12 +554,8 @@ listener_ready(struct watch *w, uint32_t events) RUNS_ON(role_main)
 		if (timer_arm(r->thread, &l->again, ACCEPT_RETRY_NS) == 0)
 			watch_set(r->thread, w, 0);
 	}
-	c = fd >= 0 ? connection_create(l, fd) : NULL;
-	if (c == NULL)
-		return;
-	c->next = r->connections;
-	r->connections = c;
-	l->connection_count++;
+	if (fd >= 0)
+		connection_create(l, fd);
 }
 
 static void

@@ -30,14 +30,12 @@ enum http_phase {
 
 struct http_gate;
 
-/* Listens at `addr`, `port`; adds each connection to the MHD daemon of http_gate_start(). 0, -errno. */
-int http_gate_create(struct thread *t, const struct ip_addr *addr, uint16_t port,
-	struct http_gate **out) RUNS_ON(role_main);
-/* Accepts from now on. `lib` is lent until http_gate_destroy(). `run` is armed when the daemon has to run. 0, -errno. */
+/* Takes the listener `fd` over; adds each connection to the MHD daemon of http_gate_start(). 0; -ENOMEM: `fd` is the caller's. */
+int http_gate_create(struct thread *t, int fd, struct http_gate **out) RUNS_ON(role_main);
+/* Accepts from now on. `run` is armed when the daemon has to run. 0, -errno. */
 struct MHD_Daemon;
-struct http_mhd;
-int http_gate_start(struct http_gate *g, const struct http_mhd *lib, struct MHD_Daemon *mhd,
-	struct timer *run) RUNS_ON(role_main);
+int http_gate_start(struct http_gate *g, struct MHD_Daemon *mhd, struct timer *run)
+	RUNS_ON(role_main);
 /* Stops accepting. */
 void http_gate_stop(struct http_gate *g) RUNS_ON(role_main);
 /* Call after MHD_stop_daemon(), which closes all connections. */

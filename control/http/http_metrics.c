@@ -2,12 +2,13 @@
 /*
  * GET /metrics: one table of metrics. The samples are taken from the answers of RPC methods. OpenMetrics 1.0, or the text format 0.0.4. Main only.
  */
-#include "control/rpc/http.h"
+#include "control/http/http_metrics.h"
 
-#include "control/rpc/rpc_impl.h"
 #include "rib/shard/refused.h"
 
 #include <errno.h>
+#include <jansson.h>
+#include <stdbool.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -298,12 +299,18 @@ static const struct metric {
 
 #define METRICS (sizeof(metrics) / sizeof(metrics[0]))
 
-/* A page in the making. Each metric has a separate text: the samples of a metric must be adjacent, but peers are visited one by one. */
+/* The calls of a page, in order; the first one until all peers have come. */
+static const char *const methods[] = {"bgp.peers", "system.info", "control.stats", "rib.summary",
+	"rpki.summary", "bmp.summary", "mrt.summary", "fib.stats", "dataplane.stats"};
+#define METHODS (sizeof(methods) / sizeof(methods[0]))
+#define PEERS 64u /* of one call: bounds the memory of an answer */
+
+/* A page in the making. Each metric has a separate text: the samples of a metric must be adjacent, but peers come in several answers. */
 struct http_metrics {
-	struct rpc_env *env;
 	enum http_metrics_format format;
-	http_metrics_done *done;
-	void *ctx;
+	unsigned method; /* of the next call */
+	char cursor[24]; /* of the next peers; "": the first ones */
+	char request[160];
 	FILE *part[METRICS];
 	char *text[METRICS];
 	size_t len[METRICS];
@@ -502,44 +509,26 @@ sample(const struct http_metrics *m, unsigned i, const json_t *row)
 
 /* ---- the page ---- */
 
-static bool
-of_peers(const struct metric *metric)
-{
-	return strcmp(metric_sources[metric->source].method, "bgp.peers") == 0;
-}
-
-/* All samples of one answer. */
+/* All samples of one answer; `first`: of the method. */
 static void
-samples_of(struct http_metrics *m, const char *method) RUNS_ON(role_main)
+samples_of(struct http_metrics *m, const char *method, const json_t *answer, bool first)
 {
-	json_t *answer = rpc_result(m->env, method), *row;
+	json_t *row;
 	size_t at;
 
-	for (unsigned i = 0; i < METRICS && answer != NULL; i++) {
+	for (unsigned i = 0; i < METRICS; i++) {
 		const struct metric_source *s = &metric_sources[metrics[i].source];
 
-		if (of_peers(&metrics[i]) || strcmp(s->method, method) != 0)
+		if (strcmp(s->method, method) != 0)
 			continue;
-		head(m, i);
+		if (first)
+			head(m, i);
 		if (s->rows == NULL) {
 			sample(m, i, answer);
 			continue;
 		}
 		json_array_foreach(json_object_get(answer, s->rows), at, row) sample(m, i, row);
 	}
-	json_decref(answer);
-}
-
-static bool
-peer_samples(void *ctx, const json_t *peer)
-{
-	struct http_metrics *m = ctx;
-
-	for (unsigned i = 0; i < METRICS; i++) {
-		if (of_peers(&metrics[i]))
-			sample(m, i, peer);
-	}
-	return true;
 }
 
 /* False: a part is incomplete. */
@@ -554,14 +543,6 @@ parts_close(struct http_metrics *m)
 		m->part[i] = NULL;
 	}
 	return good;
-}
-
-static void
-metrics_free(struct http_metrics *m)
-{
-	for (unsigned i = 0; i < METRICS; i++)
-		free(m->text[i]);
-	free(m);
 }
 
 /* NULL: out of memory. */
@@ -586,44 +567,79 @@ page(const struct http_metrics *m, size_t *len)
 	return NULL;
 }
 
-static void
-peers_end(void *ctx, bool whole) RUNS_ON(role_main)
+struct http_metrics *
+http_metrics_create(enum http_metrics_format format)
 {
-	static const char *const methods[] = {"system.info", "control.stats", "rib.summary",
-		"rpki.summary", "bmp.summary", "mrt.summary", "fib.stats", "dataplane.stats"};
-	struct http_metrics *m = ctx;
-	size_t len = 0;
-	char *text;
+	struct http_metrics *m = calloc(1, sizeof(*m));
 
-	for (unsigned i = 0; i < sizeof(methods) / sizeof(methods[0]) && whole; i++)
-		samples_of(m, methods[i]);
-	whole &= parts_close(m);
-	text = whole ? page(m, &len) : NULL;
-	m->done(m->ctx, text, len);
-	metrics_free(m);
+	if (m == NULL)
+		return NULL;
+	m->format = format;
+	for (unsigned i = 0; i < METRICS; i++) {
+		m->part[i] = open_memstream(&m->text[i], &m->len[i]);
+		if (m->part[i] == NULL) {
+			http_metrics_destroy(m);
+			return NULL;
+		}
+	}
+	return m;
+}
+
+void
+http_metrics_destroy(struct http_metrics *m)
+{
+	if (m == NULL)
+		return;
+	for (unsigned i = 0; i < METRICS; i++) {
+		if (m->part[i] != NULL)
+			fclose(m->part[i]);
+		free(m->text[i]);
+	}
+	free(m);
+}
+
+const char *
+http_metrics_request(struct http_metrics *m)
+{
+	char params[64] = "";
+
+	if (m->method == METHODS)
+		return NULL;
+	if (m->method == 0)
+		snprintf(params, sizeof(params),
+			m->cursor[0] == '\0' ? "\"limit\":%u" : "\"limit\":%u,\"cursor\":\"%s\"",
+			PEERS, m->cursor);
+	snprintf(m->request, sizeof(m->request),
+		"{\"jsonrpc\":\"2.0\",\"id\":1,\"method\":\"%s\",\"params\":{%s}}\n",
+		methods[m->method], params);
+	return m->request;
 }
 
 int
-http_metrics(
-	struct rpc_env *env, enum http_metrics_format format, http_metrics_done *done, void *ctx)
+http_metrics_take(struct http_metrics *m, const char *text, size_t len)
 {
-	struct http_metrics *m = calloc(1, sizeof(*m));
-	bool good = true;
+	json_t *answer = json_loadb(text, len, 0, NULL);
+	const json_t *result = json_object_get(answer, "result");
+	const char *next = json_string_value(json_object_get(result, "next"));
+	bool peers = m->method == 0, first = m->cursor[0] == '\0';
 
-	if (m == NULL)
-		return -ENOMEM;
-	*m = (struct http_metrics){.env = env, .format = format, .done = done, .ctx = ctx};
-	for (unsigned i = 0; i < METRICS && good; i++) {
-		m->part[i] = open_memstream(&m->text[i], &m->len[i]);
-		good = m->part[i] != NULL;
-		if (good && of_peers(&metrics[i]))
-			head(m, i);
+	/* Other methods may fail: without a data plane there are no samples of it. */
+	if (answer == NULL || (peers && result == NULL)) {
+		json_decref(answer);
+		return -EPROTO;
 	}
-	if (good && rpc_peers_each(env, peer_samples, peers_end, m) == 0)
-		return 0;
-	parts_close(m);
-	metrics_free(m);
-	return -ENOMEM;
+	if (result != NULL)
+		samples_of(m, methods[m->method], result, first);
+	snprintf(m->cursor, sizeof(m->cursor), "%s", peers && next != NULL ? next : "");
+	m->method += m->cursor[0] == '\0';
+	json_decref(answer);
+	return 0;
+}
+
+char *
+http_metrics_text(struct http_metrics *m, size_t *len)
+{
+	return parts_close(m) ? page(m, len) : NULL;
 }
 
 /* ---- Accept (RFC 9110 12.5.1) ---- */

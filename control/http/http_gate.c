@@ -1,10 +1,10 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
-#include "control/rpc/http_gate.h"
+#include "control/http/http_gate.h"
 
 #include "control/base/log.h"
-#include "control/rpc/http_mhd.h"
 
 #include <errno.h>
+#include <microhttpd.h>
 #include <netinet/in.h>
 #include <stdlib.h>
 #include <string.h>
@@ -34,7 +34,6 @@ struct http_gate {
 	struct watch watch;
 	struct timer again; /* accepts again after descriptors or memory were short */
 	struct thread *thread;
-	const struct http_mhd *lib;
 	struct MHD_Daemon *mhd;
 	struct timer *run;
 	struct gate_connection *connections;
@@ -238,7 +237,7 @@ admit(struct http_gate *g, int fd, const struct sockaddr_storage *sa, socklen_t 
 		.deadline.fire = deadline_fire};
 	g->connections = c;
 	connection_phase(c, HTTP_FIRST, 0);
-	if (g->lib->add_connection(g->mhd, fd, (const struct sockaddr *)sa, len) == MHD_YES)
+	if (MHD_add_connection(g->mhd, fd, (const struct sockaddr *)sa, len) == MHD_YES)
 		timer_arm(g->thread, g->run, 0);
 	else if (connection_find(g, fd) == c) /* the daemon has closed `fd` */
 		http_gate_closed(g, fd);
@@ -273,56 +272,13 @@ again_fire(struct timer *t)
 
 /* ---- life ---- */
 
-static socklen_t
-socket_address(const struct ip_addr *addr, uint16_t port, struct sockaddr_storage *out)
-{
-	struct sockaddr_in *in = (struct sockaddr_in *)(void *)out;
-	struct sockaddr_in6 *in6 = (struct sockaddr_in6 *)(void *)out;
-
-	memset(out, 0, sizeof(*out));
-	if (addr->afi == AFI_IPV4) {
-		in->sin_family = AF_INET;
-		in->sin_port = htons(port);
-		memcpy(&in->sin_addr, addr->b, 4);
-		return sizeof(*in);
-	}
-	in6->sin6_family = AF_INET6;
-	in6->sin6_port = htons(port);
-	in6->sin6_scope_id = addr->zone;
-	memcpy(&in6->sin6_addr, addr->b, 16);
-	return sizeof(*in6);
-}
-
-static int
-listener(const struct ip_addr *addr, uint16_t port)
-{
-	struct sockaddr_storage sa;
-	socklen_t len = socket_address(addr, port, &sa);
-	int fd = socket(sa.ss_family, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0), one = 1, err;
-
-	if (fd < 0)
-		return -errno;
-	setsockopt(fd, SOL_SOCKET, SO_REUSEADDR, &one, sizeof(one));
-	if (sa.ss_family == AF_INET6)
-		setsockopt(fd, IPPROTO_IPV6, IPV6_V6ONLY, &one, sizeof(one));
-	if (bind(fd, (const struct sockaddr *)&sa, len) == 0 && listen(fd, SOMAXCONN) == 0)
-		return fd;
-	err = -errno;
-	close(fd);
-	return err;
-}
-
 int
-http_gate_create(
-	struct thread *t, const struct ip_addr *addr, uint16_t port, struct http_gate **out)
+http_gate_create(struct thread *t, int fd, struct http_gate **out)
 {
 	struct http_gate *g = calloc(1, sizeof(*g));
-	int fd = g != NULL ? listener(addr, port) : -ENOMEM;
 
-	if (fd < 0) {
-		free(g);
-		return fd;
-	}
+	if (g == NULL)
+		return -ENOMEM;
 	g->thread = t;
 	g->watch = (struct watch){fd, gate_ready};
 	g->again.fire = again_fire;
@@ -331,10 +287,8 @@ http_gate_create(
 }
 
 int
-http_gate_start(
-	struct http_gate *g, const struct http_mhd *lib, struct MHD_Daemon *mhd, struct timer *run)
+http_gate_start(struct http_gate *g, struct MHD_Daemon *mhd, struct timer *run)
 {
-	g->lib = lib;
 	g->mhd = mhd;
 	g->run = run;
 	return watch_set(g->thread, &g->watch, EPOLLIN);

@@ -1,0 +1,290 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/*
+ * keel-http: the HTTP server of keeld, which starts it with a socket (control/http/front.h) and ends it by
+ * closing the socket. Two processes: the first one starts the second one again after a crash, because
+ * keeld may start no process after its own start; the second one serves, and may do nothing else:
+ * no capability, no file, no connection, no process.
+ */
+#include "control/base/log.h"
+#include "control/base/threads.h"
+#include "control/http/front.h"
+#include "control/http/http.h"
+#include "lpm/base/rights.h"
+
+#include <errno.h>
+#include <getopt.h>
+#include <jansson.h>
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/epoll.h>
+#include <sys/prctl.h>
+#include <sys/socket.h>
+#include <sys/wait.h>
+#include <unistd.h>
+#ifdef KEEL_SECCOMP
+#include <seccomp.h>
+#include <sys/mman.h>
+#endif
+
+#define EXIT_ENDED 0 /* with keeld */
+#define EXIT_RUN_TIME 1
+#define EXIT_USAGE 2
+#define USER "nobody"
+#define AGAIN_US 500000u /* from a crash to the next start */
+#define LOG_END_NS 1000000000u
+
+struct keel_http {
+	struct thread *thread;
+	struct watch front; /* the socket to keeld */
+	struct http *http; /* NULL: no listener yet */
+	int status;
+};
+
+/* ---- rights ---- */
+
+/* Started by root: becomes a user without any file. 0, -errno. */
+static int
+user_drop(void)
+{
+	struct rights_user u;
+	int e = geteuid() == 0 && rights_have() != 0 ? rights_user_find(USER, &u) : -ENOENT;
+
+	return e == -ENOENT ? 0 : e != 0 ? e : rights_user_set(&u);
+}
+
+#ifdef KEEL_SECCOMP
+/* Names that an architecture does not have are skipped. All others fail with EPERM: what libmicrohttpd or libc asks for is optional. */
+static const char *const calls[] = {
+	"accept",
+	"accept4",
+	"brk",
+	"clock_getres",
+	"clock_gettime",
+	"clock_nanosleep",
+	"close",
+	"epoll_create1",
+	"epoll_ctl",
+	"epoll_pwait",
+	"epoll_pwait2",
+	"epoll_wait",
+	"eventfd2",
+	"exit",
+	"exit_group",
+	"fcntl",
+	"fstat",
+	"futex",
+	"getpid",
+	"getpeername",
+	"getrandom",
+	"getsockname",
+	"getsockopt",
+	"gettid",
+	"gettimeofday",
+	"getuid",
+	"madvise",
+	"mremap",
+	"munmap",
+	"nanosleep",
+	"newfstatat",
+	"pipe2",
+	"poll",
+	"ppoll",
+	"read",
+	"readv",
+	"recvfrom",
+	"recvmsg",
+	"restart_syscall",
+	"rseq",
+	"rt_sigaction",
+	"rt_sigprocmask",
+	"rt_sigreturn",
+	"sched_getaffinity",
+	"sched_yield",
+	"sendmsg",
+	"sendto",
+	"set_robust_list",
+	"setsockopt",
+	"shutdown",
+	"sigaltstack",
+	"time",
+	"uname",
+	"write",
+	"writev",
+#ifdef KEEL_SANITIZED
+	"clone",
+	"getdents64",
+	"lseek",
+	"mmap",
+	"mprotect",
+	"openat",
+	"prctl",
+	"process_vm_readv",
+	"ptrace",
+	"readlink",
+	"sched_getparam",
+	"wait4",
+#endif
+};
+
+static int
+calls_limit(void)
+{
+	scmp_filter_ctx f = seccomp_init(SCMP_ACT_ERRNO(EPERM));
+	int rc = f != NULL ? seccomp_attr_set(f, SCMP_FLTATR_CTL_TSYNC, 1) : -ENOTSUP;
+
+	for (size_t i = 0; i < sizeof(calls) / sizeof(calls[0]) && rc == 0; i++) {
+		int call = seccomp_syscall_resolve_name(calls[i]);
+
+		if (call != __NR_SCMP_ERROR)
+			rc = seccomp_rule_add(f, SCMP_ACT_ALLOW, call, 0);
+	}
+	/* the streams to keeld, and no other socket */
+	if (rc == 0)
+		rc = seccomp_rule_add(
+			f, SCMP_ACT_ALLOW, SCMP_SYS(socketpair), 1, SCMP_A0(SCMP_CMP_EQ, AF_UNIX));
+	/* abort() */
+	if (rc == 0)
+		rc = seccomp_rule_add(f, SCMP_ACT_ALLOW, SCMP_SYS(tgkill), 1,
+			SCMP_A0(SCMP_CMP_EQ, (scmp_datum_t)getpid()));
+#ifndef KEEL_SANITIZED
+	/* no memory that is executable */
+	if (rc == 0)
+		rc = seccomp_rule_add(f, SCMP_ACT_ALLOW, SCMP_SYS(mmap), 1,
+			SCMP_A2(SCMP_CMP_MASKED_EQ, PROT_EXEC, 0));
+	if (rc == 0)
+		rc = seccomp_rule_add(f, SCMP_ACT_ALLOW, SCMP_SYS(mprotect), 1,
+			SCMP_A2(SCMP_CMP_MASKED_EQ, PROT_EXEC, 0));
+#endif
+	if (rc == 0)
+		rc = seccomp_load(f);
+	if (f != NULL)
+		seccomp_release(f);
+	return rc;
+}
+#else
+static int
+calls_limit(void)
+{
+	return 0; /* keeld has logged that there is no filter */
+}
+#endif
+
+/* ---- the second process ---- */
+
+static void
+end(struct keel_http *k, int status)
+{
+	k->status = status;
+	thread_quit(k->thread);
+}
+
+static void
+front_ready(struct watch *w, uint32_t events) RUNS_ON(role_main)
+{
+	struct keel_http *k =
+		(struct keel_http *)(void *)((char *)w - offsetof(struct keel_http, front));
+	struct front_message m;
+	int fd, e = front_receive(w->fd, &m, &fd);
+
+	(void)events;
+	if (e == -EAGAIN || e == -EINTR)
+		return;
+	if (e != 0) {
+		end(k, EXIT_ENDED); /* keeld has ended */
+	} else if (m.kind != FRONT_LISTENER || fd < 0 || k->http != NULL) {
+		if (fd >= 0)
+			close(fd);
+	} else if ((e = http_create(k->thread, w->fd, fd, &k->http)) != 0) {
+		log_event(LOG_ERROR, "http-crashed error=\"%s\"", strerror(-e));
+		end(k, EXIT_RUN_TIME);
+	}
+}
+
+static int
+serve(void) RUNS_ON(role_main)
+{
+	struct thread_config c = {.name = "keel-http"};
+	struct front_message m = {.kind = FRONT_READY};
+	struct keel_http k = {.front = {FRONT_FD, front_ready}};
+	int e = prctl(PR_SET_PDEATHSIG, SIGKILL) == 0 ? 0 : -errno;
+
+	if (e == 0 && (e = log_start(NULL, 0)) == 0 && (e = thread_adopt(&c, &k.thread)) == 0 &&
+		(e = watch_set(k.thread, &k.front, EPOLLIN)) == 0 && (e = calls_limit()) == 0 &&
+		(e = front_send(FRONT_FD, &m, -1)) == 0)
+		thread_run(k.thread);
+	else
+		log_event(LOG_ERROR, "http-crashed error=\"%s\"", strerror(-e));
+	http_destroy(k.http);
+	if (k.thread != NULL)
+		thread_free(k.thread);
+	(void)log_end(LOG_END_NS);
+	return e == 0 ? k.status : e == -EPIPE ? EXIT_ENDED : EXIT_RUN_TIME;
+}
+
+/* ---- the first process ---- */
+
+/* Returns in the second process with the exit status of that, in the first one when keeld has ended. */
+static int
+keep_serving(void)
+{
+	int status = 0;
+
+	for (;;) {
+		pid_t pid = fork();
+
+		if (pid == 0) {
+			role_enter_main();
+			return serve();
+		}
+		while (pid > 0 && waitpid(pid, &status, 0) < 0 && errno == EINTR)
+			;
+		if (pid > 0 && WIFEXITED(status) && WEXITSTATUS(status) == EXIT_ENDED)
+			return EXIT_ENDED;
+		log_event(LOG_ERROR, "http-crashed error=\"%s\"",
+			pid < 0		      ? strerror(errno)
+			: WIFSIGNALED(status) ? strsignal(WTERMSIG(status))
+					      : "exit");
+		usleep(AGAIN_US);
+	}
+}
+
+int
+main(int argc, char **argv)
+{
+	static const struct option options[] = {
+		{"log-level", 1, NULL, 'l'}, {"version", 0, NULL, 'V'}, {0}};
+	int c, level, type = 0, e;
+	socklen_t len = sizeof(type);
+
+	while ((c = getopt_long(argc, argv, "", options, NULL)) != -1) {
+		level = c == 'l' ? log_level_from_text(optarg) : -1;
+		if (c == 'V') {
+			printf("keel-http %s\n", KEEL_VERSION);
+			return EXIT_ENDED;
+		}
+		if (level < 0)
+			return EXIT_USAGE;
+		log_set_level((enum log_level)level);
+	}
+	if (getsockopt(FRONT_FD, SOL_SOCKET, SO_TYPE, &type, &len) != 0 || type != SOCK_SEQPACKET) {
+		fputs("keel-http: keeld starts this program (management.http in keel.json(5))\n",
+			stderr);
+		return EXIT_USAGE;
+	}
+	signal(SIGPIPE, SIG_IGN);
+	signal(SIGCHLD, SIG_DFL);
+	/* a unit signals all of its processes, but keeld is served until its end */
+	signal(SIGTERM, SIG_IGN);
+	signal(SIGINT, SIG_IGN);
+	json_object_seed(0); /* reads a file */
+	e = user_drop();
+	if (e == 0)
+		e = rights_limit(0);
+	if (e != 0) {
+		log_event(LOG_ERROR, "http-crashed error=\"%s\"", strerror(-e));
+		return EXIT_RUN_TIME;
+	}
+	return keep_serving();
+}
