@@ -161,7 +161,7 @@ keeld_rights_limit(struct keeld *k)
 
 #ifdef KEEL_SECCOMP
 /*
- * What keeld, libc, jansson, libmnl, PCRE2, libmicrohttpd and jemalloc use after the start. Names that
+ * What keeld, libc, jansson, libmnl, PCRE2 and jemalloc use after the start. Names that
  * an architecture does not have are skipped.
  */
 static const char *const calls[] = {

@@ -31,7 +31,8 @@ ROOMS = {
         "bmp": {"session", "bgp", "config"},
         "mrt": {"session", "config"},
         "apply": {"session", "config", "host", "rpki", "bmp", "mrt"},
-        "rpc": {"apply", "session", "config", "host", "rpki", "bmp", "mrt"},
+        "http": set(),
+        "rpc": {"apply", "session", "config", "host", "rpki", "bmp", "mrt", "http"},
         "cli": set(),
     },
 }
@@ -47,7 +48,7 @@ SYSTEM = [
     (re.compile(r"rte_(version|config|common|memory|branch_prediction)\.h"), {"lpm", "dataplane"}),
     (re.compile(r"rte_.*\.h|ethdev_.*\.h"), {"dataplane"}),
     (re.compile(r"bpf/.*|xdp/.*|linux/bpf\.h|linux/if_xdp\.h"), {"dataplane"}),
-    (re.compile(r"jansson\.h|libmnl/.*"), {"control"}),
+    (re.compile(r"jansson\.h|libmnl/.*|microhttpd\.h"), {"control"}),
     (re.compile(r"seccomp\.h"), {"control", "dataplane"}),
     (re.compile(r"pcre2\.h"), {"rib", "control"}),
     (re.compile(r"jemalloc/.*"), {"lpm"}),

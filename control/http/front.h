@@ -1,11 +1,13 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
- * keeld and keel-http. keeld starts keel-http with one end of a socket pair (SOCK_SEQPACKET), and alone
- * can speak as HTTP: no name leads to the pair. keeld listens, and gives the listener to keel-http.
- * For each HTTP request keel-http makes a stream of its own and gives one end to keeld, which checks the
- * token, answers FRONT_GOOD or FRONT_WRONG, and then serves the stream as a connection to the
- * RPC socket: one line for a request, one for the answer. Without further requests (shutdown(2)) an empty line tells that all
- * answers were sent; a stream that ends otherwise was cut.
+ * The protocol of keeld and keel-http. keeld starts keel-http with one end of a socket pair
+ * (SOCK_SEQPACKET): no path leads to the pair, so no other process can send HTTP requests of a user.
+ * keeld listens, and gives the listener to keel-http.
+ *
+ * For an HTTP request keel-http makes a stream, and gives one end to keeld. keeld checks the token,
+ * answers FRONT_GOOD or FRONT_WRONG, and serves the stream like a connection to the RPC socket: a line
+ * for a request, a line for the answer. After shutdown(2) by keel-http, keeld sends an empty line behind
+ * the last answer. A stream without the empty line was cut.
  *
  * Both programs: main.
  */

@@ -42,8 +42,9 @@ struct http {
 };
 
 /*
- * A request opens its stream to keeld when the headers have a token, which keeld checks while the body
- * comes, otherwise when the body is complete. The answer comes while libmicrohttpd suspends the connection.
+ * A request with a token opens a stream to keeld after the headers, and keeld checks the token during
+ * the body. A request without a token opens the stream after the body. libmicrohttpd suspends the
+ * connection until the answer is complete.
  */
 struct request {
 	struct watch keeld; /* the stream; descriptor -1: none */
@@ -107,7 +108,7 @@ keeld_await(struct request *r)
 		request_settle(r, MHD_HTTP_INTERNAL_SERVER_ERROR);
 }
 
-/* An HTTP request has one line; the requests for metrics follow each other. */
+/* Sends a line. The calls for metrics follow each other. */
 static void
 keeld_ask(struct request *r, const char *line, size_t len)
 {
@@ -147,7 +148,7 @@ metrics_take(struct request *r)
 	request_settle(r, r->answer != NULL ? 0 : MHD_HTTP_INTERNAL_SERVER_ERROR);
 }
 
-/* Makes room for a step of the answer, and for the newline that ends it for the client. */
+/* Makes room for the next octets of the answer. */
 static bool
 answer_room(struct request *r)
 {

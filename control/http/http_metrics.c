@@ -305,7 +305,7 @@ static const char *const methods[] = {"bgp.peers", "system.info", "control.stats
 #define METHODS (sizeof(methods) / sizeof(methods[0]))
 #define PEERS 64u /* of one call: bounds the memory of an answer */
 
-/* A page in the making. Each metric has a separate text: the samples of a metric must be adjacent, but peers come in several answers. */
+/* A page in the making. Each metric has a separate text: the samples of a metric must be adjacent, and peers come in several answers. */
 struct http_metrics {
 	enum http_metrics_format format;
 	unsigned method; /* of the next call */
@@ -623,7 +623,7 @@ http_metrics_take(struct http_metrics *m, const char *text, size_t len)
 	const char *next = json_string_value(json_object_get(result, "next"));
 	bool peers = m->method == 0, first = m->cursor[0] == '\0';
 
-	/* Other methods may fail: without a data plane there are no samples of it. */
+	/* Further methods may fail: without a data plane the page has no samples of ports. */
 	if (answer == NULL || (peers && result == NULL)) {
 		json_decref(answer);
 		return -EPROTO;

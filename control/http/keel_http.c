@@ -1,9 +1,9 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
- * keel-http: the HTTP server of keeld, which starts it with a socket (control/http/front.h) and ends it by
- * closing the socket. Two processes: the first one starts the second one again after a crash, because
- * keeld may start no process after its own start; the second one serves, and may do nothing else:
- * no capability, no file, no connection, no process.
+ * keel-http, the HTTP server. keeld starts keel-http with a socket (control/http/front.h); keel-http ends
+ * when keeld closes the socket. The first process starts the second process again after a crash, because
+ * the filter of keeld permits no fork(). The second process serves clients, without capabilities; a
+ * filter of system calls permits no file, no connect() and no process.
  */
 #include "control/base/log.h"
 #include "control/base/threads.h"
@@ -44,7 +44,7 @@ struct keel_http {
 
 /* ---- rights ---- */
 
-/* Started by root: becomes a user without any file. 0, -errno. */
+/* Started by root: becomes a user without files. 0, -errno. */
 static int
 user_drop(void)
 {
@@ -55,7 +55,7 @@ user_drop(void)
 }
 
 #ifdef KEEL_SECCOMP
-/* Names that an architecture does not have are skipped. All others fail with EPERM: what libmicrohttpd or libc asks for is optional. */
+/* Names that an architecture does not have are skipped. Further calls, such as an open() of /etc/localtime, fail with EPERM. */
 static const char *const calls[] = {
 	"accept",
 	"accept4",
@@ -225,7 +225,7 @@ serve(void) RUNS_ON(role_main)
 
 /* ---- the first process ---- */
 
-/* Returns in the second process with the exit status of that, in the first one when keeld has ended. */
+/* Returns the exit status: in the second process after the end of serve(), in the first process after the end of keeld. */
 static int
 keep_serving(void)
 {
@@ -275,7 +275,7 @@ main(int argc, char **argv)
 	}
 	signal(SIGPIPE, SIG_IGN);
 	signal(SIGCHLD, SIG_DFL);
-	/* a unit signals all of its processes, but keeld is served until its end */
+	/* systemd signals all processes of a unit; keel-http serves until the end of keeld */
 	signal(SIGTERM, SIG_IGN);
 	signal(SIGINT, SIG_IGN);
 	json_object_seed(0); /* reads a file */

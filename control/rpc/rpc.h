@@ -59,7 +59,7 @@ enum rpc_code {
  * dead daemon. 0; -EADDRINUSE: a daemon uses the socket; -errno.
  */
 int rpc_create(const struct rpc_config *c, struct rpc **out) RUNS_ON(role_main);
-/* Serves, and starts the HTTP server of the running configuration (control/rpc/http.h). 0, -errno. */
+/* Serves, and starts keel-http if the running configuration has `management.http`. 0, -errno. */
 int rpc_start(struct rpc *r, struct thread *main_thread) RUNS_ON(role_main);
 /*
  * Sends a notification `event` {topic, time, ...members} to the subscribers of `topic`: commit session refresh slow-peer fib alarm rpki. Takes

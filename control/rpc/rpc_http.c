@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
- * keel-http as keeld starts it: listens on `management.http` of the running configuration, gives the
- * listener to keel-http, and takes the streams of its requests (control/http/front.h). `management` does not change while keeld runs.
+ * Starts keel-http, listens on `management.http`, gives the listener to keel-http, and takes the streams
+ * of requests (control/http/front.h). `management` does not change while keeld runs.
  */
 #include "control/rpc/rpc.h"
 #include "control/rpc/rpc_call.h"
@@ -86,7 +86,7 @@ listener_give(struct rpc_http *h)
 		(void)front_send(h->front.watch.fd, &m, h->listener);
 }
 
-/* keeld routes also when the address does not exist yet or the port is in use: retries. */
+/* keeld routes also when the address does not exist yet or the port is in use: tries again. */
 static void
 listen_start(struct timer *t) RUNS_ON(role_main)
 {
@@ -112,7 +112,7 @@ listen_start(struct timer *t) RUNS_ON(role_main)
 
 /* ---- keel-http ---- */
 
-/* keel-http is beside keeld. Starts it with `fd`, no other descriptor of keeld but those of output, and its own session. */
+/* Starts keel-http, which is in the folder of keeld, with `fd` and standard output alone, in a new session. 0, -errno. */
 static int
 spawn(int fd)
 {
@@ -131,7 +131,7 @@ spawn(int fd)
 	path[n] = '\0';
 	memcpy(strrchr(path, '/') + 1, "keel-http", sizeof("keel-http"));
 	sigemptyset(&none);
-	/* keel-http ends with its socket: keeld waits for no process */
+	/* a process that ends leaves no zombie */
 	signal(SIGCHLD, SIG_IGN);
 	posix_spawn_file_actions_init(&files);
 	posix_spawnattr_init(&how);
@@ -255,7 +255,7 @@ rpc_http_end(struct rpc *r)
 	if (h == NULL)
 		return;
 	if (h->front.watch.fd >= 0) {
-		/* until keel-http has closed the listener: the next keeld needs its port */
+		/* until keel-http has closed the listener: the next keeld needs the port */
 		p = (struct pollfd){.fd = h->front.watch.fd, .events = 0};
 		(void)shutdown(h->front.watch.fd, SHUT_WR);
 		(void)poll(&p, 1, END_MS);

@@ -7,7 +7,7 @@
 #include "control/rpki/rpki.h"
 
 static json_t *
-summary(struct rpc_env *env, json_t *params, struct rpc_call *call) RUNS_ON(role_main)
+rpki_summary_call(struct rpc_env *env, json_t *params, struct rpc_call *call) RUNS_ON(role_main)
 {
 	json_t *o = rpki_summary(apply_rpki(env->apply));
 
@@ -89,8 +89,8 @@ static const struct rpc_field bmp_summary_result[] = {
 };
 
 const struct rpc_method rpc_rpki_methods[] = {
-	{"rpki.summary", summary, NULL, summary_result, "RPKI caches, and the records in use", NULL,
-		RPC_READS, RPC_ERROR(RPC_TRY_AGAIN)},
+	{"rpki.summary", rpki_summary_call, NULL, summary_result,
+		"RPKI caches, and the records in use", NULL, RPC_READS, RPC_ERROR(RPC_TRY_AGAIN)},
 	{"bmp.summary", bmp_summary_call, NULL, bmp_summary_result, "Collectors of BMP (RFC 7854)",
 		NULL, RPC_READS, RPC_ERROR(RPC_TRY_AGAIN)},
 	{0},

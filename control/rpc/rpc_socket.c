@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
-/* The two Unix sockets, and all connections, also those of keel-http: reads lines, writes answers and events, with turns and a memory bound for each client. */
+/* The two Unix sockets, and the connections, also of keel-http: reads lines, writes answers and events, with turns and a memory bound for each client. */
 #include "control/rpc/rpc.h"
 #include "control/rpc/rpc_call.h"
 
@@ -384,7 +384,7 @@ static const struct rpc_bounds bounds_all = {
 	RPC_REQUEST_MAX, 0, 256u << 20, 256, "longer than 64 MiB"};
 static const struct rpc_bounds bounds_read_only = {
 	RPC_READ_ONLY_REQUEST_MAX, RPC_READ_ONLY_MEMBERS_MAX, 32u << 20, 64, "longer than 256 KiB"};
-/* keel-http has 64 connections, and the requests of those that it has just ended. */
+/* keel-http has 64 connections; requests of ended connections may remain for some turns. */
 static const struct rpc_bounds bounds_token = {
 	FRONT_TOKEN_REQUEST_MAX, 0, FRONT_ANSWER_MAX, 256, "longer than 16 MiB"};
 static const struct rpc_bounds bounds_http = {

@@ -19,7 +19,7 @@ FOLDER = "scripts/reference.d/"
 PAGES = {"docs/man/" + name: FOLDER + name + ".in" for name in ("keeld.8", "keelctl.1", "keelbench.1", "keel-rpc.7")}
 RPC = ["control/rpc/" + name for name in ("rpc_config.c", "rpc_bgp.c", "rpc_preview.c", "rpc_rib.c", "rpc_fate.c", "rpc_history.c", "rpc_trace.c", "rpc_mrt.c", "rpc_vrf.c", "rpc_fib.c", "rpc_rpki.c", "rpc_control.c", "rpc_events.c")]
 RPC_FIELDS, RPC_ERRORS, RPC_EVENTS = "control/rpc/rpc_fields.c", "control/rpc/rpc.c", "control/rpc/rpc_events.c"
-METRICS, ALARMS, GRAMMAR = "control/rpc/http_metrics.c", "control/rpc/rpc_alarms.c", "control/cli/keelctl_grammar.c"
+METRICS, ALARMS, GRAMMAR = "control/http/http_metrics.c", "control/rpc/rpc_alarms.c", "control/cli/keelctl_grammar.c"
 KEELD, KEELCTL, KEELBENCH = "control/main.c", "control/cli/keelctl_help.c", "tests/bench/keelbench/cli.py"
 LOG_EVENTS, DROPS = "control/base/log_events.def", "dataplane/forward/drops.def"
 # Objects that several methods share: described once, under OBJECTS.
@@ -599,7 +599,7 @@ def sources_of(tree, *folders):
     return {path: without_comments(tree.text(path)) for folder in folders for path in tree.files(folder, "*.[ch]")}
 
 
-CONTROL = ["control"] + ["control/" + room for room in ("apply", "base", "bgp", "bmp", "config", "export", "host", "mrt", "rpc", "rpki", "session")]
+CONTROL = ["control"] + ["control/" + room for room in ("apply", "base", "bgp", "bmp", "config", "export", "host", "http", "mrt", "rpc", "rpki", "session")]
 
 
 def check_methods(tree, reader, page_text):
@@ -618,7 +618,7 @@ def check_errors(tree, reader):
     """The errors that a method can reach by calls within control/rpc, against those in its table."""
     bodies = {}
     for path, text in sources_of(tree, "control/rpc").items():
-        if path in ("control/rpc/rpc.c", "control/rpc/rpc_check.c", "control/rpc/rpc_socket.c", "control/rpc/http.c"):
+        if path in ("control/rpc/rpc.c", "control/rpc/rpc_check.c", "control/rpc/rpc_socket.c"):
             continue
         for m in re.finditer(r"^(\w+)\([^;{}]*\)(?: RUNS_ON\(\w+\))?\n\{\n(.*?)^\}", text, re.S | re.M):
             # two files may have a static function of the same name
@@ -662,7 +662,7 @@ def check_lines(tree, reader, page_text):
 
 
 def check_metrics(tree, page_text):
-    names = {n for t in sources_of(tree, "control/rpc").values() for n in re.findall(r'"(keel_\w+)"', t)}
+    names = {n for t in sources_of(tree, "control/http").values() for n in re.findall(r'"(keel_\w+)"', t)}
     described = {re.sub("_(total|info)$", "", n) for n in items(section(page_text, "METRICS"))}
     return differ("metric", names, described, "keel-rpc(7)")
 

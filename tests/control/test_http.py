@@ -6,11 +6,13 @@ network namespace); else the exit status is 77.
 usage: test_http.py KEELD
 """
 import base64
+import errno
 import hashlib
 import json
 import os
 import re
 import select
+import signal
 import socket
 import time
 
@@ -86,7 +88,7 @@ class Http(KeelTest):
         status, headers, body = self.answer(request)
         self.assertEqual((status, headers[b"content-type"], headers[b"x-content-type-options"]), (200, b"text/html; charset=utf-8", b"nosniff"))
         self.assertEqual(self.answer(request, source=US, target=US)[2], body)
-        with open(os.path.join(os.path.dirname(os.path.abspath(__file__)), "..", "..", "control", "rpc", "page.html"), "rb") as f:
+        with open(os.path.join(os.path.dirname(os.path.abspath(__file__)), "..", "..", "control", "http", "page.html"), "rb") as f:
             self.assertEqual(body, f.read())
         policy = {words[0]: words[1:] for words in (part.split() for part in headers[b"content-security-policy"].decode().split(";"))}
         for element in "script", "style":
@@ -145,18 +147,113 @@ class Http(KeelTest):
             except OSError:
                 pass  # beyond the bounds: closed by keeld
 
-    def mapped(self):
-        with open("/proc/%d/maps" % self.keel.call("system.info")["pid"]) as f:
+    @staticmethod
+    def children(pid):
+        with open("/proc/%d/task/%d/children" % (pid, pid)) as f:
+            return [int(word) for word in f.read().split()]
+
+    def servers(self):
+        """The two processes of keel-http: the one that starts the other, and the one that serves."""
+        pids = []
+
+        def found():
+            pids[:] = self.children(self.keel.call("system.info")["pid"])
+            pids.extend(pids and self.children(pids[0]))
+            return len(pids) == 2
+        self.wait("both processes of keel-http", found)
+        return pids
+
+    @staticmethod
+    def mapped(pid):
+        with open("/proc/%d/maps" % pid) as f:
             return {os.path.basename(line.split()[-1]).split(".so")[0] for line in f if ".so" in line}
 
     def test_only_used_libraries_are_loaded(self):
-        """Without a data plane keeld loads no library of DPDK; without an HTTP server no libmicrohttpd and no GnuTLS."""
-        mapped = self.mapped()
-        self.assertLessEqual({"libmicrohttpd", "libgnutls"}, mapped)
-        self.assertEqual([m for m in mapped if m.startswith(("librte_", "libbpf"))], [])
+        """keeld loads no library of DPDK without a data plane, and never one of HTTP; without an HTTP server there is no keel-http."""
+        keeld = self.keel.call("system.info")["pid"]
+        self.assertEqual([m for m in self.mapped(keeld) if m.startswith(("librte_", "libbpf", "libmicrohttpd", "libgnutls"))], [])
+        self.assertIn("libmicrohttpd", self.mapped(self.servers()[1]))
         self.end()
         self.start({"router": {"asn": 64512, "router_id": US}})
-        self.assertEqual({"libmicrohttpd", "libgnutls"} & self.mapped(), set())
+        self.assertEqual(self.children(self.keel.call("system.info")["pid"]), [])
+
+    def test_keel_http_has_no_rights(self):
+        """Another user than root, no capability, no gain by exec(), a filter of system calls; beside the socket to keeld and the listener no file or socket with a name."""
+        status = {}
+        pid = self.servers()[1]
+        with open("/proc/%d/status" % pid) as f:
+            status.update(line.rstrip("\n").split(":\t", 1) for line in f if ":\t" in line)
+        self.assertNotIn("0", status["Uid"].split() + status["Gid"].split() + status["Groups"].split())
+        self.assertEqual({int(status[k], 16) for k in ("CapInh", "CapPrm", "CapEff", "CapBnd", "CapAmb")}, {0})
+        self.assertEqual((status["NoNewPrivs"], status["Seccomp"]), ("1", "2"))
+        names = {os.readlink("/proc/%d/fd/%s" % (pid, fd)) for fd in os.listdir("/proc/%d/fd" % pid)}
+        self.assertEqual({n for n in names if n.startswith("/")}, {self.keel.log.name, os.readlink("/proc/self/fd/0")})
+
+    def test_the_end_of_each_process(self):
+        """kill -9: the serving process comes back; without the other one clients are refused, and keeld goes on; after keeld nothing is left, and the next keeld serves."""
+        first, second = self.servers()
+        kept = self.connect()
+        os.kill(second, signal.SIGKILL)
+        self.assertEqual(kept.recv(1), b"")
+        self.ask()
+        self.assertIn("http-crashed", self.keel.log_text())
+        again = self.servers()
+        self.assertEqual((again[0], again[1] != second), (first, True))
+        for pid in again:  # a unit sends it to all processes: keeld decides
+            os.kill(pid, signal.SIGTERM)
+        self.ask()
+        os.kill(first, signal.SIGKILL)
+        self.wait("the log line", lambda: "http-ended" in self.keel.log_text())
+        self.wait("the end of the serving process", lambda: not os.path.exists("/proc/%d" % again[1]))
+        with in_namespace(self.namespace, socket.socket) as s:
+            self.assertEqual(s.connect_ex(("127.0.0.1", PORT)), errno.ECONNREFUSED)
+        self.keel.call("system.info")
+        self.keel.stop()
+        self.keel.start()
+        self.ask()
+        pids = self.servers()
+        self.keel.kill()
+        for pid in pids:
+            self.wait("the end of keel-http", lambda: not os.path.exists("/proc/%d" % pid))
+        self.keel.start()
+        self.ask()
+
+    def test_a_port_in_use(self):
+        """keeld starts, tries again, and serves when the port is free."""
+        self.keel.stop()
+        with in_namespace(self.namespace, socket.socket) as other:
+            other.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            other.bind(("0.0.0.0", PORT))
+            other.listen()
+            ups = self.keel.log_text().count("http-up")
+            self.keel.start()
+            self.assertIn("http-failed", self.keel.log_text())
+        self.wait("the listener", lambda: self.keel.log_text().count("http-up") > ups)
+        self.ask()
+
+    def test_long_bodies(self):
+        """256 KiB without a token, 16 MiB with one; a wrong token is refused, however long the body is."""
+        call = b'{"jsonrpc": "2.0",\n"id": 1, "method": "system.info"}\n'
+        for length, token, status in ((1 << 18, None, 200), ((1 << 18) + 1, None, 413), (16 << 20, b"secret", 200), ((16 << 20) + 1, b"secret", 413),
+                                      (16 << 20, b"wrong", 401), (100, b"x" * 5000, 401)):
+            head = b"" if token is None else b"Authorization: Bearer %s\r\n" % token
+            self.assertEqual(self.status(b"POST /rpc HTTP/1.1\r\nHost: localhost\r\n%sContent-Length: %d\r\n\r\n" % (head, length) + call.ljust(length)), status, (length, token))
+
+    def test_answers_without_content(self):
+        """A notification has no answer, also within a batch; an empty body is no request."""
+        for body, status in ((b'{"jsonrpc": "2.0", "method": "system.info"}', 204), (b'[{"jsonrpc": "2.0", "method": "system.info"}]', 204), (b"", 400), (b"{", 200),
+                             (b'{"jsonrpc": "2.0", "id": 1, "method": "events.subscribe", "params": {"topics": ["alarm"]}}', 200)):
+            code, _, text = self.answer(b"POST /rpc HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\nContent-Length: %d\r\n\r\n" % len(body) + body)
+            self.assertEqual((code, text[:17]), (status, b'{"jsonrpc":"2.0",' if status == 200 else b""), body)
+            self.assertNotIn(b'"result"', text)
+
+    def test_a_page_of_metrics_is_no_call(self):
+        """Scrapes and probes do not count as calls of an operator."""
+        before = self.keel.call("control.stats")["rpc"]
+        for path in "/metrics", "/healthz", "/readyz":
+            self.assertEqual(self.status(b"GET %s HTTP/1.1\r\nHost: localhost\r\n\r\n" % path.encode()), 200)
+        after = self.keel.call("control.stats")["rpc"]
+        self.assertEqual((after["answered"] - before["answered"], after["refused"]), (1, before["refused"]))
 
     def test_connections_that_closed_leave_the_listener(self):
         """The attack: the maximum number of connections, closed at once; the next request is answered."""

@@ -120,7 +120,7 @@ class Monitoring(KeelTest):
         known |= {n + s for n in known for s in ("_count", "_info")}
         boards = sorted(glob.glob(os.path.join(MONITORING, "dashboards", "*.json")))
         self.assertEqual([os.path.basename(b) for b in boards], ["fleet.json", "peer.json", "router.json"])
-        with open(os.path.join(MONITORING, "..", "..", "control", "rpc", "http_metrics.c")) as f:
+        with open(os.path.join(MONITORING, "..", "..", "control", "http", "http_metrics.c")) as f:
             table = set(re.findall(r'\{"(keel_\w+)", (?:GAUGE|COUNTER|SUMMARY|INFO)', f.read()))
         for path in boards + [RULES]:
             with open(path) as f:

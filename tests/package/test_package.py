@@ -22,7 +22,7 @@ from container import Container, base, run, wait_for
 
 ROOT = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
 PACKAGES = os.environ.get("KEEL_PACKAGES") or os.path.join(ROOT, "build", "package", platform.freedesktop_os_release()["VERSION_CODENAME"])
-PROGRAMS = ["/usr/sbin/keeld", "/usr/sbin/keelfwd", "/usr/bin/keelctl"] + ["/usr/lib/keelbench/build/tests/bench/" + e for e in
+PROGRAMS = ["/usr/sbin/keeld", "/usr/sbin/keelfwd", "/usr/sbin/keel-http", "/usr/bin/keelctl"] + ["/usr/lib/keelbench/build/tests/bench/" + e for e in
                                                        ("bare", "crowd", "fan", "feed", "lab_ports", "probe", "sink")]
 CAPABILITIES = {"cap_net_bind_service": 10, "cap_net_admin": 12, "cap_net_raw": 13, "cap_ipc_lock": 14, "cap_bpf": 39}
 EXPOSURE = {"keel": 3.0, "keel-bgp": 2.0, "keel-forwarder": 3.0}
