@@ -28,6 +28,14 @@ static const char page_text[] = {
 #include "http_page.inc"
 };
 
+/* One end of a connection. */
+struct place {
+	char host[INET6_ADDRSTRLEN]; /* "": unknown */
+	char origin[INET6_ADDRSTRLEN +
+		    24]; /* http://HOST:PORT, as a browser sends the header Origin */
+	bool loopback, any;
+};
+
 struct http {
 	struct thread *thread;
 	int front; /* to keeld */
@@ -36,9 +44,8 @@ struct http {
 	struct watch watch; /* epoll descriptor of libmicrohttpd */
 	struct timer timer; /* timeouts of libmicrohttpd */
 	struct request *requests;
-	/* accepted values of Origin; [1]: localhost, for a loopback address */
-	char origin[2][INET6_ADDRSTRLEN + 24];
-	bool wildcard; /* listens on all addresses */
+	struct place here; /* of the listener */
+	char localhost[sizeof(((struct place *)0)->origin)]; /* for a loopback address, else "" */
 };
 
 /*
@@ -60,6 +67,34 @@ struct request {
 	struct http_metrics *metrics; /* GET /metrics */
 	bool token, verdict, asked, suspended;
 };
+
+/* `peer`: of the other end. */
+static struct place
+place_of(int fd, bool peer)
+{
+	struct sockaddr_storage sa;
+	const struct sockaddr_in *in = (const struct sockaddr_in *)(const void *)&sa;
+	const struct sockaddr_in6 *in6 = (const struct sockaddr_in6 *)(const void *)&sa;
+	socklen_t len = sizeof(sa);
+	struct place p = {.origin = "http://:"};
+
+	if ((peer ? getpeername : getsockname)(fd, (struct sockaddr *)&sa, &len) != 0)
+		return p;
+	if (sa.ss_family == AF_INET) {
+		inet_ntop(AF_INET, &in->sin_addr, p.host, sizeof(p.host));
+		p.loopback = ntohl(in->sin_addr.s_addr) >> 24 == 127;
+		p.any = in->sin_addr.s_addr == INADDR_ANY;
+	} else {
+		inet_ntop(AF_INET6, &in6->sin6_addr, p.host, sizeof(p.host));
+		p.loopback = IN6_IS_ADDR_LOOPBACK(&in6->sin6_addr);
+		p.any = IN6_IS_ADDR_UNSPECIFIED(&in6->sin6_addr);
+	}
+	/* the port has the same place in both */
+	snprintf(p.origin, sizeof(p.origin),
+		sa.ss_family == AF_INET ? "http://%s:%u" : "http://[%s]:%u", p.host,
+		ntohs(in->sin_port));
+	return p;
+}
 
 /* ---- the stream to keeld ---- */
 
@@ -209,33 +244,14 @@ keeld_ready(struct watch *w, uint32_t events)
 		keeld_read(r);
 }
 
-/* The address of the client as text, for the audit trail. */
-static void
-client_address(const struct request *r, char text[INET6_ADDRSTRLEN])
-{
-	const union MHD_ConnectionInfo *info =
-		MHD_get_connection_info(r->connection, MHD_CONNECTION_INFO_CLIENT_ADDRESS);
-	const struct sockaddr *sa = info != NULL ? info->client_addr : NULL;
-
-	text[0] = '\0';
-	if (sa != NULL && sa->sa_family == AF_INET6)
-		inet_ntop(AF_INET6, &((const struct sockaddr_in6 *)(const void *)sa)->sin6_addr,
-			text, INET6_ADDRSTRLEN);
-	else if (sa != NULL && sa->sa_family == AF_INET)
-		inet_ntop(AF_INET, &((const struct sockaddr_in *)(const void *)sa)->sin_addr, text,
-			INET6_ADDRSTRLEN);
-}
-
 /* `token` NULL: none. The status of an answer, or 0. */
 static unsigned
 keeld_open(struct request *r, const char *token, bool own)
 {
 	struct front_message m = {.kind = FRONT_OPEN, .has_token = token != NULL, .own = own};
-	char address[INET6_ADDRSTRLEN];
 	int pair[2], e;
 
-	client_address(r, address);
-	snprintf(m.from, sizeof(m.from), "%s", address);
+	snprintf(m.from, sizeof(m.from), "%s", place_of(r->fd, true).host);
 	snprintf(m.token, sizeof(m.token), "%s", token != NULL ? token : "");
 	if (socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0, pair) != 0)
 		return MHD_HTTP_INTERNAL_SERVER_ERROR;
@@ -327,36 +343,21 @@ header(const struct request *r, const char *name)
 	return MHD_lookup_connection_value(r->connection, MHD_HEADER_KIND, name);
 }
 
-/*
- * True if `origin` is the local address of the connection. A listener on all addresses has an origin for each; a name is never accepted, because a
- * foreign page can make its own name resolve to this host.
- */
-/* `origin`: as http://ADDRESS, with or without a port, of the address that the client connected to. */
+/* `origin`: with or without a port. */
 static bool
 address_is_here(const struct request *r, const char *origin, bool with_port)
 {
-	struct sockaddr_storage sa;
-	socklen_t len = sizeof(sa);
-	char host[INET6_ADDRSTRLEN] = "", text[sizeof(r->http->origin[0])] = "";
+	struct place here = place_of(r->fd, false);
 
-	if (getsockname(r->fd, (struct sockaddr *)&sa, &len) != 0)
-		return false;
-	if (sa.ss_family == AF_INET) {
-		const struct sockaddr_in *in = (const struct sockaddr_in *)(const void *)&sa;
-
-		inet_ntop(AF_INET, &in->sin_addr, host, sizeof(host));
-		snprintf(text, sizeof(text), "http://%s:%u", host, ntohs(in->sin_port));
-	} else if (sa.ss_family == AF_INET6) {
-		const struct sockaddr_in6 *in6 = (const struct sockaddr_in6 *)(const void *)&sa;
-
-		inet_ntop(AF_INET6, &in6->sin6_addr, host, sizeof(host));
-		snprintf(text, sizeof(text), "http://[%s]:%u", host, ntohs(in6->sin6_port));
-	}
-	if (!with_port && text[0] != '\0')
-		*strrchr(text, ':') = '\0';
-	return text[0] != '\0' && strcasecmp(origin, text) == 0;
+	if (!with_port)
+		*strrchr(here.origin, ':') = '\0';
+	return here.host[0] != '\0' && strcasecmp(origin, here.origin) == 0;
 }
 
+/*
+ * A listener on all addresses has an origin for each address; a name is never accepted, because a
+ * foreign page can make its own name resolve to this host.
+ */
 static bool
 origin_good(const struct request *r)
 {
@@ -364,31 +365,26 @@ origin_good(const struct request *r)
 
 	if (origin == NULL)
 		return true;
-	for (unsigned i = 0; i < 2; i++) {
-		if (r->http->origin[i][0] != '\0' && strcasecmp(origin, r->http->origin[i]) == 0)
-			return true;
-	}
-	return r->http->wildcard && address_is_here(r, origin, true);
+	return strcasecmp(origin, r->http->here.origin) == 0 ||
+	       (r->http->localhost[0] != '\0' && strcasecmp(origin, r->http->localhost) == 0) ||
+	       (r->http->here.any && address_is_here(r, origin, true));
 }
 
 /* True if `host`, without a port, is an address of ours, localhost, or the name of this machine. */
 static bool
 host_is_here(const struct request *r, const char *host, int len)
 {
-	char origin[INET6_ADDRSTRLEN + 24], name[256] = "";
+	char origin[sizeof(r->http->here.origin)], name[256] = "";
+	size_t n;
 
 	snprintf(origin, sizeof(origin), "http://%.*s", len, host);
-	for (unsigned i = 0; i < 2; i++) {
-		const char *own = r->http->origin[i];
-		size_t n = strlen(origin);
-
-		if (strncasecmp(own, origin, n) == 0 && own[n] == ':')
-			return true;
-	}
+	n = strlen(origin);
 	(void)gethostname(name, sizeof(name) - 1);
-	return strcasecmp(origin, "http://localhost") == 0 ||
+	return (strncasecmp(r->http->here.origin, origin, n) == 0 &&
+		       r->http->here.origin[n] == ':') ||
+	       strcasecmp(origin, "http://localhost") == 0 ||
 	       (name[0] != '\0' && strcasecmp(origin + strlen("http://"), name) == 0) ||
-	       (r->http->wildcard && address_is_here(r, origin, false));
+	       (r->http->here.any && address_is_here(r, origin, false));
 }
 
 /*
@@ -407,23 +403,6 @@ host_good(const struct request *r)
 	return host_is_here(r, host, (int)(end - host));
 }
 
-/* True if the client runs on this host: the kernel's loopback accepts no packets from other hosts. */
-static bool
-client_is_local(const struct request *r)
-{
-	const union MHD_ConnectionInfo *info =
-		MHD_get_connection_info(r->connection, MHD_CONNECTION_INFO_CLIENT_ADDRESS);
-	const struct sockaddr *sa = info != NULL ? info->client_addr : NULL;
-
-	if (sa == NULL)
-		return false;
-	if (sa->sa_family == AF_INET6)
-		return IN6_IS_ADDR_LOOPBACK(
-			&((const struct sockaddr_in6 *)(const void *)sa)->sin6_addr);
-	return sa->sa_family == AF_INET &&
-	       ntohl(((const struct sockaddr_in *)(const void *)sa)->sin_addr.s_addr) >> 24 == 127;
-}
-
 static bool
 is_health(const char *url)
 {
@@ -438,7 +417,8 @@ authorize(struct request *r, const char *url) RUNS_ON(role_main)
 {
 	const char *given = header(r, "Authorization");
 
-	if (given == NULL && !client_is_local(r))
+	/* the kernel's loopback accepts no packets from other hosts */
+	if (given == NULL && !place_of(r->fd, true).loopback)
 		return MHD_HTTP_UNAUTHORIZED;
 	if (given == NULL)
 		return host_good(r) ? 0 : MHD_HTTP_FORBIDDEN;
@@ -707,38 +687,6 @@ fire(struct timer *t)
 
 /* ---- life ---- */
 
-/* From the address of the listener. */
-static int
-origins_set(struct http *h, int listener)
-{
-	struct sockaddr_storage sa;
-	const struct sockaddr_in *in = (const struct sockaddr_in *)(const void *)&sa;
-	const struct sockaddr_in6 *in6 = (const struct sockaddr_in6 *)(const void *)&sa;
-	socklen_t len = sizeof(sa);
-	char text[INET6_ADDRSTRLEN];
-	bool loopback;
-
-	if (getsockname(listener, (struct sockaddr *)&sa, &len) != 0)
-		return -errno;
-	if (sa.ss_family == AF_INET) {
-		loopback = ntohl(in->sin_addr.s_addr) >> 24 == 127;
-		h->wildcard = in->sin_addr.s_addr == INADDR_ANY;
-		inet_ntop(AF_INET, &in->sin_addr, text, sizeof(text));
-	} else {
-		loopback = IN6_IS_ADDR_LOOPBACK(&in6->sin6_addr);
-		h->wildcard = IN6_IS_ADDR_UNSPECIFIED(&in6->sin6_addr);
-		inet_ntop(AF_INET6, &in6->sin6_addr, text, sizeof(text));
-	}
-	/* the port is at the same place for both families */
-	snprintf(h->origin[0], sizeof(h->origin[0]),
-		sa.ss_family == AF_INET ? "http://%s:%u" : "http://[%s]:%u", text,
-		ntohs(in->sin_port));
-	if (loopback)
-		snprintf(h->origin[1], sizeof(h->origin[1]), "http://localhost:%u",
-			ntohs(in->sin_port));
-	return 0;
-}
-
 /* Everything except the listener of the gate. */
 static int
 daemon_start(struct http *h)
@@ -773,9 +721,11 @@ http_create(struct thread *t, int front, int listener, struct http **out)
 	}
 	h->thread = t;
 	h->front = front;
-	e = origins_set(h, listener);
-	if (e == 0)
-		e = daemon_start(h);
+	h->here = place_of(listener, false);
+	if (h->here.loopback)
+		snprintf(h->localhost, sizeof(h->localhost), "http://localhost%s",
+			strrchr(h->here.origin, ':'));
+	e = daemon_start(h);
 	if (e == 0)
 		e = http_gate_start(h->gate, h->mhd, &h->timer);
 	if (e == 0)

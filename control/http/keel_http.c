@@ -14,6 +14,7 @@
 #include <errno.h>
 #include <getopt.h>
 #include <jansson.h>
+#include <linux/capability.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -44,89 +45,35 @@ struct keel_http {
 
 /* ---- rights ---- */
 
-/* Started by root: becomes a user without files. 0, -errno. */
+/* Started by root, with the right to it: becomes a user without files. 0, -errno. */
 static int
 user_drop(void)
 {
 	struct rights_user u;
-	int e = geteuid() == 0 && rights_have() != 0 ? rights_user_find(USER, &u) : -ENOENT;
+	int e = rights_have() & RIGHT(CAP_SETUID) ? rights_user_find(USER, &u) : -ENOENT;
 
 	return e == -ENOENT ? 0 : e != 0 ? e : rights_user_set(&u);
 }
 
 #ifdef KEEL_SECCOMP
 /* Names that an architecture does not have are skipped. Further calls, such as an open() of /etc/localtime, fail with EPERM. */
+/* clang-format off */
 static const char *const calls[] = {
-	"accept",
-	"accept4",
-	"brk",
-	"clock_getres",
-	"clock_gettime",
-	"clock_nanosleep",
-	"close",
-	"epoll_create1",
-	"epoll_ctl",
-	"epoll_pwait",
-	"epoll_pwait2",
-	"epoll_wait",
-	"eventfd2",
-	"exit",
-	"exit_group",
-	"fcntl",
-	"fstat",
-	"futex",
-	"getpid",
-	"getpeername",
-	"getrandom",
-	"getsockname",
-	"getsockopt",
-	"gettid",
-	"gettimeofday",
-	"getuid",
-	"madvise",
-	"mremap",
-	"munmap",
-	"nanosleep",
-	"newfstatat",
-	"pipe2",
-	"poll",
-	"ppoll",
-	"read",
-	"readv",
-	"recvfrom",
-	"recvmsg",
-	"restart_syscall",
-	"rseq",
-	"rt_sigaction",
-	"rt_sigprocmask",
-	"rt_sigreturn",
-	"sched_getaffinity",
-	"sched_yield",
-	"sendmsg",
-	"sendto",
-	"set_robust_list",
-	"setsockopt",
-	"shutdown",
-	"sigaltstack",
-	"time",
-	"uname",
-	"write",
+	"accept", "accept4", "brk", "clock_getres", "clock_gettime", "clock_nanosleep", "close",
+	"epoll_create1", "epoll_ctl", "epoll_pwait", "epoll_pwait2", "epoll_wait", "eventfd2",
+	"exit", "exit_group", "fcntl", "fstat", "futex", "getpid", "getpeername", "getrandom",
+	"getsockname", "getsockopt", "gettid", "gettimeofday", "getuid", "madvise", "mremap",
+	"munmap", "nanosleep", "newfstatat", "pipe2", "poll", "ppoll", "read", "readv",
+	"recvfrom", "recvmsg", "restart_syscall", "rseq", "rt_sigaction", "rt_sigprocmask",
+	"rt_sigreturn", "sched_getaffinity", "sched_yield", "sendmsg", "sendto",
+	"set_robust_list", "setsockopt", "shutdown", "sigaltstack", "time", "uname", "write",
 	"writev",
 #ifdef KEEL_SANITIZED
-	"clone",
-	"getdents64",
-	"lseek",
-	"mmap",
-	"mprotect",
-	"openat",
-	"prctl",
-	"process_vm_readv",
-	"ptrace",
-	"readlink",
-	"sched_getparam",
-	"wait4",
+	"clone", "getdents64", "lseek", "mmap", "mprotect", "openat", "prctl",
+	"process_vm_readv", "ptrace", "readlink", "sched_getparam", "wait4",
 #endif
 };
+/* clang-format on */
 
 static int
 calls_limit(void)

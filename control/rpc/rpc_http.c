@@ -207,43 +207,43 @@ front_ready(struct watch *w, uint32_t events) RUNS_ON(role_main)
 	front_end(h);
 }
 
+/* Starts keel-http before the filter of system calls, which permits no process. 0, -errno. */
+static int
+front_start(struct rpc_http *h) RUNS_ON(role_main)
+{
+	int pair[2], e;
+
+	if (socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, pair) != 0)
+		return -errno;
+	e = spawn(pair[1]);
+	close(pair[1]);
+	h->front.watch = (struct watch){pair[0], front_ready};
+	return e != 0 ? e : watch_set(h->front.rpc->thread, &h->front.watch, EPOLLIN);
+}
+
 void
 rpc_http_start(struct rpc *r)
 {
 	const struct config *c = apply_running(r->env.apply);
-	struct rpc_http *h = c->http_addr.afi != AFI_NONE ? calloc(1, sizeof(*h)) : NULL;
-	int pair[2] = {-1, -1}, e;
+	const char *token_file = c->http_token_file;
+	int e = -ENOMEM;
 
 	if (c->http_addr.afi == AFI_NONE)
 		return;
-	r->http = h;
-	e = h == NULL || (c->http_token_file != NULL &&
-				 (h->token_file = strdup(c->http_token_file)) == NULL)
-		    ? -ENOMEM
-		    : 0;
-	if (e == 0 && socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, pair) != 0)
-		e = -errno;
-	if (h != NULL) {
-		h->front = (struct rpc_listener){
-			.watch = {pair[0], front_ready}, .rpc = r, .front = true};
-		h->timer.fire = listen_start;
-		h->retry_ns = RETRY_FIRST_NS;
-		h->listener = -1;
+	r->http = calloc(1, sizeof(*r->http));
+	if (r->http != NULL) {
+		*r->http = (struct rpc_http){.front = {.watch.fd = -1, .rpc = r, .front = true},
+			.timer.fire = listen_start,
+			.retry_ns = RETRY_FIRST_NS,
+			.listener = -1,
+			.token_file = token_file != NULL ? strdup(token_file) : NULL};
+		if (token_file == NULL || r->http->token_file != NULL)
+			e = front_start(r->http);
 	}
-	/* Before the filter of system calls, which permits no process. */
 	if (e == 0)
-		e = spawn(pair[1]);
-	if (e == 0)
-		e = watch_set(r->thread, &h->front.watch, EPOLLIN);
-	if (pair[1] >= 0)
-		close(pair[1]);
-	if (e == 0) {
-		listen_start(&h->timer);
-		return;
-	}
-	log_event(LOG_ERROR, "http-ended error=\"%s\"", strerror(-e));
-	if (pair[0] >= 0)
-		front_end(h);
+		listen_start(&r->http->timer);
+	else
+		log_event(LOG_ERROR, "http-ended error=\"%s\"", strerror(-e));
 }
 
 void

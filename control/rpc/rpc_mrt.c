@@ -94,7 +94,7 @@ rpc_mrt_end(struct rpc_env *env)
 }
 
 static json_t *
-summary(struct rpc_env *env, json_t *params, struct rpc_call *call) RUNS_ON(role_main)
+mrt_summary_call(struct rpc_env *env, json_t *params, struct rpc_call *call) RUNS_ON(role_main)
 {
 	json_t *o = mrt_summary(apply_mrt(env->apply));
 
@@ -152,7 +152,7 @@ const struct rpc_method rpc_mrt_methods[] = {
 		"a "
 		"time.",
 		RPC_CHANGES, RPC_ERROR(RPC_TRY_AGAIN)},
-	{"mrt.summary", summary, NULL, summary_result, "Files of the key `mrt`", NULL, RPC_READS,
+	{"mrt.summary", mrt_summary_call, NULL, summary_result, "Files of the key `mrt`", NULL, RPC_READS,
 		RPC_ERROR(RPC_TRY_AGAIN)},
 	{0},
 };

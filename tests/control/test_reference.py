@@ -62,7 +62,7 @@ class Reference(KeelTest):
         speaker.announce("20.0.0.0", "21.0.0.0")
         self.wait_routes(2)
         for method, params in (
-                ("system.info", {}), ("config.get", {}), ("config.get", {"source": "startup", "path": "/bgp"}), ("config.validate", {}),
+                ("system.info", {}), ("system.health", {}), ("system.health", {"ready": True}), ("config.get", {}), ("config.get", {"source": "startup", "path": "/bgp"}), ("config.validate", {}),
                 ("config.history", {}), ("config.diff", {}), ("control.stats", {}), ("bgp.peers", {}), ("bgp.peers", {"limit": 1}),
                 ("bgp.faults", {"peer": THEM}), ("rib.routes", {"family": V4, "view": "loc"}),
                 ("rib.routes", {"family": V4, "view": "adj-in-pre", "peer": THEM}), ("rib.routes", {"family": V4, "view": "adj-out", "peer": THEM}),
