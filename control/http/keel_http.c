@@ -45,14 +45,19 @@ struct keel_http {
 
 /* ---- rights ---- */
 
-/* Started by root, with the right to it: becomes a user without files. 0, -errno. */
+/* Gives up all capabilities. Started by root, becomes a user without files first. 0, -errno. */
 static int
-user_drop(void)
+rights_drop(void)
 {
 	struct rights_user u;
-	int e = rights_have() & RIGHT(CAP_SETUID) ? rights_user_find(USER, &u) : -ENOENT;
+	bool root = (rights_have() & RIGHT(CAP_SETUID)) != 0 && rights_user_find(USER, &u) == 0;
+	int e = root ? rights_user_set(&u) : 0;
 
-	return e == -ENOENT ? 0 : e != 0 ? e : rights_user_set(&u);
+	if (e == 0)
+		e = rights_limit(0);
+	if (e == 0 && root) /* no debugger of another process of this user */
+		(void)prctl(PR_SET_DUMPABLE, 0);
+	return e;
 }
 
 #ifdef KEEL_SECCOMP
@@ -226,9 +231,7 @@ main(int argc, char **argv)
 	signal(SIGTERM, SIG_IGN);
 	signal(SIGINT, SIG_IGN);
 	json_object_seed(0); /* reads a file */
-	e = user_drop();
-	if (e == 0)
-		e = rights_limit(0);
+	e = rights_drop();
 	if (e != 0) {
 		log_event(LOG_ERROR, "http-crashed error=\"%s\"", strerror(-e));
 		return EXIT_RUN_TIME;
