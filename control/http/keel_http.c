@@ -15,6 +15,7 @@
 #include <getopt.h>
 #include <jansson.h>
 #include <linux/capability.h>
+#include <poll.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -74,8 +75,9 @@ static const char *const calls[] = {
 	"set_robust_list", "setsockopt", "shutdown", "sigaltstack", "time", "uname", "write",
 	"writev",
 #ifdef KEEL_SANITIZED
-	"clone", "getdents64", "lseek", "mmap", "mprotect", "openat", "prctl",
-	"process_vm_readv", "ptrace", "readlink", "sched_getparam", "wait4",
+	"clone", "getdents", "getdents64", "getppid", "kill", "lseek", "lstat", "mmap", "mprotect",
+	"open", "openat", "prctl", "process_vm_readv", "ptrace", "readlink", "sched_getparam",
+	"stat", "wait4",
 #endif
 };
 /* clang-format on */
@@ -172,7 +174,7 @@ serve(void) RUNS_ON(role_main)
 	if (k.thread != NULL)
 		thread_free(k.thread);
 	(void)log_end(LOG_END_NS);
-	return e == 0 ? k.status : e == -EPIPE ? EXIT_ENDED : EXIT_RUN_TIME;
+	return e == 0 ? k.status : EXIT_RUN_TIME;
 }
 
 /* ---- the first process ---- */
@@ -181,6 +183,7 @@ serve(void) RUNS_ON(role_main)
 static int
 keep_serving(void)
 {
+	struct pollfd keeld = {.fd = FRONT_FD, .events = POLLRDHUP};
 	int status = 0;
 
 	for (;;) {
@@ -192,7 +195,7 @@ keep_serving(void)
 		}
 		while (pid > 0 && waitpid(pid, &status, 0) < 0 && errno == EINTR)
 			;
-		if (pid > 0 && WIFEXITED(status) && WEXITSTATUS(status) == EXIT_ENDED)
+		if (poll(&keeld, 1, 0) > 0) /* keeld has ended */
 			return EXIT_ENDED;
 		log_event(LOG_ERROR, "http-crashed error=\"%s\"",
 			pid < 0		      ? strerror(errno)
