@@ -152,7 +152,7 @@ const struct rpc_method rpc_mrt_methods[] = {
 		"a "
 		"time.",
 		RPC_CHANGES, RPC_ERROR(RPC_TRY_AGAIN)},
-	{"mrt.summary", mrt_summary_call, NULL, summary_result, "Files of the key `mrt`", NULL, RPC_READS,
-		RPC_ERROR(RPC_TRY_AGAIN)},
+	{"mrt.summary", mrt_summary_call, NULL, summary_result, "Files of the key `mrt`", NULL,
+		RPC_READS, RPC_ERROR(RPC_TRY_AGAIN)},
 	{0},
 };

@@ -8,7 +8,6 @@
 #include "control/config/config.h"
 #include "control/session/session.h"
 
-#include <errno.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -17,6 +16,8 @@
 #define LIMIT_MAX 10000
 /* Cursors: configured peers by place in the document, then dynamic peers by id. */
 #define DYNAMIC_KEY PEER_MAX
+#define WALK_BEGIN "{\"peers\":["
+#define WALK_BEGIN_LEN ((off_t)sizeof(WALK_BEGIN) - 1)
 
 struct rpc_page {
 	struct rpc_env *env;
@@ -26,27 +27,18 @@ struct rpc_page {
 	struct session_view view[PAGE];
 };
 
-/* A walk through all peers, one page in each turn of main's loop. */
+/* The answer to a call for several pages, one page in each turn of main's loop. */
 struct rpc_peers_walk {
 	struct rpc_env *env;
 	struct rpc_peers_walk *next;
 	struct timer again; /* the next page */
-	bool (*peer)(void *ctx, const json_t *peer);
-	void (*end)(void *ctx, bool whole);
-	void *ctx;
-	unsigned at, count;
-	struct peer_id id[];
-};
-
-/* The answer to a call for several pages. */
-struct listing {
-	struct rpc_env *env;
 	struct rpc_call *call;
 	FILE *out; /* the result's text */
 	char *text;
 	size_t len;
-	bool any;
 	uint32_t cursor; /* 0: no page follows this answer */
+	unsigned at, count;
+	struct peer_id id[];
 };
 
 static void
@@ -198,8 +190,25 @@ answer_at_once(struct rpc_env *env, const struct peer_id *id, unsigned count, ui
 
 /* ---- several pages ---- */
 
+/* False: out of memory. */
+static bool
+walk_finish(struct rpc_peers_walk *w)
+{
+	json_t *end = json_object();
+	char *text;
+	bool good;
+
+	answer_end(w->env, end, w->cursor);
+	text = json_dumps(end, JSON_COMPACT);
+	json_decref(end);
+	/* The rest of the object, without the opening brace. */
+	good = text != NULL && fprintf(w->out, "],%s", text + 1) > 0 && ferror(w->out) == 0;
+	free(text);
+	return good;
+}
+
 static void
-walk_end(struct rpc_peers_walk *w, bool whole)
+walk_end(struct rpc_peers_walk *w, bool whole) RUNS_ON(role_main)
 {
 	for (struct rpc_peers_walk **at = &w->env->walks; *at != NULL; at = &(*at)->next) {
 		if (*at == w) {
@@ -208,7 +217,12 @@ walk_end(struct rpc_peers_walk *w, bool whole)
 		}
 	}
 	timer_cancel(w->env->layers->main_thread, &w->again);
-	w->end(w->ctx, whole);
+	whole = whole && walk_finish(w);
+	if (fclose(w->out) == 0 && whole)
+		rpc_reply_text(w->call, w->text);
+	else
+		rpc_reply(w->call, NULL); /* out of memory, or the daemon stops */
+	free(w->text);
 	free(w);
 }
 
@@ -219,12 +233,14 @@ walk_page(struct timer *t) RUNS_ON(role_main)
 		(struct rpc_peers_walk *)(void *)((char *)t -
 						  offsetof(struct rpc_peers_walk, again));
 	const struct rpc_page *page = page_read(w->env, w->id + w->at, w->count - w->at);
-	bool good = page != NULL;
+	bool good = page != NULL && !rpc_call_client(w->call)->closed;
 
 	for (unsigned i = 0; good && i < page->count; i++) {
 		json_t *peer = page_peer(page, i);
 
-		good = peer == NULL || w->peer(w->ctx, peer);
+		if (peer != NULL && ftello(w->out) > WALK_BEGIN_LEN)
+			fputc(',', w->out);
+		good = peer == NULL || json_dumpf(peer, w->out, JSON_COMPACT) == 0;
 		json_decref(peer);
 	}
 	w->at += page != NULL ? page->count : 0;
@@ -232,30 +248,6 @@ walk_page(struct timer *t) RUNS_ON(role_main)
 		walk_end(w, good);
 	else if (timer_arm(w->env->layers->main_thread, &w->again, 0) != 0)
 		walk_end(w, false);
-}
-
-static int
-walk_start(struct rpc_env *env, const struct peer_id *id, unsigned count,
-	bool (*peer)(void *ctx, const json_t *peer), void (*end)(void *ctx, bool whole), void *ctx)
-{
-	struct rpc_peers_walk *w = calloc(1, sizeof(*w) + count * sizeof(w->id[0]));
-
-	if (w == NULL)
-		return -ENOMEM;
-	*w = (struct rpc_peers_walk){.env = env,
-		.next = env->walks,
-		.again.fire = walk_page,
-		.peer = peer,
-		.end = end,
-		.ctx = ctx,
-		.count = count};
-	memcpy(w->id, id, count * sizeof(w->id[0]));
-	if (timer_arm(env->layers->main_thread, &w->again, 0) != 0) {
-		free(w);
-		return -ENOMEM;
-	}
-	env->walks = w;
-	return 0;
 }
 
 void
@@ -267,67 +259,32 @@ rpc_peers_end(struct rpc_env *env)
 	env->page = NULL;
 }
 
-/* ---- an answer of several pages ---- */
-
-static bool
-listing_peer(void *ctx, const json_t *peer) RUNS_ON(role_main)
-{
-	struct listing *l = ctx;
-
-	if (l->any)
-		fputc(',', l->out);
-	l->any = true;
-	return !rpc_call_client(l->call)->closed && json_dumpf(peer, l->out, JSON_COMPACT) == 0;
-}
-
-/* False: out of memory. */
-static bool
-listing_finish(struct listing *l)
-{
-	json_t *end = json_object();
-	char *text;
-	bool good;
-
-	answer_end(l->env, end, l->cursor);
-	text = json_dumps(end, JSON_COMPACT);
-	json_decref(end);
-	/* The rest of the object, without the opening brace. */
-	good = text != NULL && fprintf(l->out, "],%s", text + 1) > 0 && ferror(l->out) == 0;
-	free(text);
-	return good;
-}
-
-static void
-listing_end(void *ctx, bool whole) RUNS_ON(role_main)
-{
-	struct listing *l = ctx;
-
-	whole = whole && listing_finish(l);
-	if (fclose(l->out) == 0 && whole)
-		rpc_reply_text(l->call, l->text);
-	else
-		rpc_reply(l->call, NULL); /* out of memory, or the daemon stops */
-	free(l->text);
-	free(l);
-}
-
+/* NULL: deferred, or out of memory. */
 static json_t *
-listing_start(struct rpc_env *env, const struct peer_id *id, unsigned count, uint32_t next,
+walk_start(struct rpc_env *env, const struct peer_id *id, unsigned count, uint32_t next,
 	struct rpc_call *call) RUNS_ON(role_main)
 {
-	struct listing *l = calloc(1, sizeof(*l));
+	struct rpc_peers_walk *w = calloc(1, sizeof(*w) + count * sizeof(w->id[0]));
 
-	if (l == NULL)
+	if (w == NULL)
 		return NULL;
-	*l = (struct listing){.env = env, .call = call, .cursor = next};
-	l->out = open_memstream(&l->text, &l->len);
-	if (l->out != NULL && fputs("{\"peers\":[", l->out) >= 0 &&
-		walk_start(env, id, count, listing_peer, listing_end, l) == 0)
+	*w = (struct rpc_peers_walk){.env = env,
+		.next = env->walks,
+		.again.fire = walk_page,
+		.call = call,
+		.cursor = next,
+		.count = count};
+	memcpy(w->id, id, count * sizeof(w->id[0]));
+	w->out = open_memstream(&w->text, &w->len);
+	if (w->out != NULL && fputs(WALK_BEGIN, w->out) >= 0 &&
+		timer_arm(env->layers->main_thread, &w->again, 0) == 0) {
+		env->walks = w;
 		return rpc_hold(call);
-	if (l->out != NULL)
-		fclose(l->out);
-	free(l->text);
-	free(l);
+	}
+	if (w->out != NULL)
+		fclose(w->out);
+	free(w->text);
+	free(w);
 	return NULL;
 }
 
@@ -345,5 +302,5 @@ rpc_bgp_peers(struct rpc_env *env, json_t *params, struct rpc_call *call) RUNS_O
 		return NULL;
 	count = query_run(env, &q, ids, &next);
 	return count <= PAGE ? answer_at_once(env, ids, count, next)
-			     : listing_start(env, ids, count, next, call);
+			     : walk_start(env, ids, count, next, call);
 }
