@@ -227,7 +227,7 @@ class Http(KeelTest):
             other.listen()
             ups = self.keel.log_text().count("http-up")
             self.keel.start()
-            self.assertIn("http-failed", self.keel.log_text())
+            self.wait("the log line", lambda: "http-failed" in self.keel.log_text())
         self.wait("the listener", lambda: self.keel.log_text().count("http-up") > ups)
         self.ask()
 
