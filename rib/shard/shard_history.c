@@ -141,40 +141,40 @@ history_budget(struct shard *s)
 
 void
 history_changed(struct shard *s, const struct shard_table *t, struct dest_id id,
-	const struct shard_edit *e, unsigned take, unsigned doomed, unsigned drop,
-	const struct shard_best *best)
+	const struct shard_edit *e, const struct shard_change *c)
 {
-	struct noting n = {.s = s, .t = t, .best = best};
+	struct noting n = {.s = s, .t = t, .best = &c->best};
 	unsigned k = 0;
 
 	if (!dest_peek_best(t->dests, id, &n.view))
 		return;
 	/* both lists are in the order of the changes: a changed path is in both */
-	for (unsigned i = 0; i < drop && n.count < HISTORY_PATHS; i++) {
+	for (unsigned i = 0; i < c->drop && n.count < HISTORY_PATHS; i++) {
 		const struct rib_path *was = &s->drop[i];
 
-		if (i >= doomed && k + 1 < take &&
+		if (i >= c->doomed && k + 1 < c->take &&
 			!is_of(was, s->take[k].peer, s->take[k].path_id) &&
 			is_of(was, s->take[k + 1].peer, s->take[k + 1].path_id)) {
 			note(&n, is_refused(&s->take[k]) ? HISTORY_REFUSED : HISTORY_ANNOUNCED,
 				NULL, &s->take[k]);
 			k++;
 		}
-		if (i >= doomed && k < take && is_of(was, s->take[k].peer, s->take[k].path_id)) {
+		if (i >= c->doomed && k < c->take &&
+			is_of(was, s->take[k].peer, s->take[k].path_id)) {
 			note(&n, changed_event(was, &s->take[k], e), was, &s->take[k]);
 			k++;
 		} else {
-			note(&n, gone_event(s, t, was, e, i < doomed), was, NULL);
+			note(&n, gone_event(s, t, was, e, i < c->doomed), was, NULL);
 		}
 	}
-	for (; k < take && n.count < HISTORY_PATHS; k++)
+	for (; k < c->take && n.count < HISTORY_PATHS; k++)
 		note(&n, is_refused(&s->take[k]) ? HISTORY_REFUSED : HISTORY_ANNOUNCED, NULL,
 			&s->take[k]);
-	if (n.count == 0 && best->moved) {
+	if (n.count == 0 && c->best.moved) {
 		n.any = true;
 		n.pending = (struct history_change){.event = HISTORY_RANKED,
 			.time_ms = s->now_ns / 1000000u,
-			.peer = best->after.v != PEER_MAX ? best->after : best->before};
+			.peer = c->best.after.v != PEER_MAX ? c->best.after : c->best.before};
 	}
 	flush(&n, true);
 }

@@ -279,6 +279,16 @@ struct shard_best {
 	enum decision_reason reason; /* why the path before loses; DECISION_EQUAL: it is gone */
 };
 
+/* A change of a destination. s->take and s->drop have the added and the removed paths. */
+struct shard_change {
+	unsigned take, drop;
+	unsigned doomed; /* the first of `drop`: removed by a sweep */
+	bool differs; /* the change affects readers of the journal */
+	bool aside; /* but no reader of best paths alone */
+	bool own; /* paths may have changed that are not imported */
+	struct shard_best best;
+};
+
 #define VERDICT_SEGMENT_BITS 12
 #define VERDICT_SEGMENTS 256u
 
@@ -330,13 +340,11 @@ struct shard_reuse {
 	/* edit: from a record, not from the scan; announce: not a withdrawal */
 	bool edit, announce;
 	bool refused; /* by policy, of a withdrawal */
-	bool differs, aside;
+	struct shard_change change;
 	unsigned paths; /* number of paths before; the sets wanted by replays of the scan */
 	struct attr_id wanted[PATHS_PACKED_MAX];
-	unsigned take, doomed, drop;
 	bool restamped; /* only the stamp of a path changed; stamp: the old value */
 	uint16_t stamp;
-	struct shard_best best;
 	uint32_t runs; /* destinations with the result that reuse_count() did not count yet */
 	/* wait[]: change of one destination in the counts of paths without a valid next hop */
 	unsigned waits;
@@ -856,13 +864,9 @@ leak_room(struct shard *s, const struct shard_table *t, unsigned n) RUNS_ON(role
 	return t->leak == LEAK_NOTHING ? 0 : leak_list_room(s, n);
 }
 
-/*
- * A published change, with references on the sets of both lists. `own`: the own paths of an instance
- * may have changed.
- */
+/* A published change, with references on the sets of both lists. */
 void leak_changed(struct shard *s, struct shard_table *t, struct dest_id id,
-	const struct rib_path *take, unsigned takes, const struct rib_path *drop, unsigned drops,
-	bool own) RUNS_ON(role_rib);
+	const struct shard_change *c) RUNS_ON(role_rib);
 /* False: the path of that peer is not stored, because no instance imports the accepted set. */
 bool leak_stores(struct shard *s, const struct shard_table *t, const struct shard_peer_slot *slot,
 	struct attr_id accepted) RUNS_ON(role_rib);
@@ -952,8 +956,8 @@ void trace_decision(struct shard *s, const struct shard_table *t, struct dest_id
 	uint64_t sequence) RUNS_ON(role_rib);
 
 /* Puts the peers of s->take and s->drop into s->changes, which is not NULL. */
-void changes_put(struct shard *s, const struct shard_table *t, struct dest_id id, unsigned take,
-	unsigned drop) RUNS_ON(role_rib);
+void changes_put(struct shard *s, const struct shard_table *t, struct dest_id id,
+	const struct shard_change *c) RUNS_ON(role_rib);
 
 /* shard_history.c */
 /* The path that a message or a command edits. */
@@ -966,20 +970,16 @@ struct shard_edit {
  * the best path.
  */
 static inline bool
-history_wants(const struct shard *s, unsigned take, unsigned drop, const struct shard_best *best)
+history_wants(const struct shard *s, const struct shard_change *c)
 {
-	return drop > 0 || (take > 0 && !s->bulk) ||
-	       (best->moved && (take == 0 || best->before.v != PEER_MAX));
+	return c->drop > 0 || (c->take > 0 && !s->bulk) ||
+	       (c->best.moved && (c->take == 0 || c->best.before.v != PEER_MAX));
 }
 /* Takes one of the bulk records of the period. False: all are taken. */
 bool history_budget(struct shard *s) RUNS_ON(role_rib);
-/*
- * Records a published change: s->take and s->drop, of which the first `doomed` were swept. With
- * references on the sets of both lists. `e` NULL: by a walk.
- */
+/* Records a published change, with references on the sets of both lists. `e` NULL: by a walk. */
 void history_changed(struct shard *s, const struct shard_table *t, struct dest_id id,
-	const struct shard_edit *e, unsigned take, unsigned doomed, unsigned drop,
-	const struct shard_best *best) RUNS_ON(role_rib);
+	const struct shard_edit *e, const struct shard_change *c) RUNS_ON(role_rib);
 
 /* shard_tombstones.c */
 /* Once a turn: reclaims, evicts. True if no tombstones may be made now. */

@@ -344,20 +344,21 @@ vpn_note(struct shard *s, const struct shard_table *t, struct dest_id id,
 }
 
 void
-leak_changed(struct shard *s, struct shard_table *t, struct dest_id id, const struct rib_path *take,
-	unsigned takes, const struct rib_path *drop, unsigned drops, bool own)
+leak_changed(
+	struct shard *s, struct shard_table *t, struct dest_id id, const struct shard_change *c)
 {
+	const struct rib_path *take = s->take, *drop = s->drop;
 	struct shard_leak *l = atomic_load_explicit(&s->leak, memory_order_relaxed);
 
-	if (t->leak == LEAK_OWN && own)
+	if (t->leak == LEAK_OWN && c->own)
 		leak_item_push(s, l, t, id)->kind = ITEM_OWN;
 	if (t->leak != LEAK_VPN)
 		return;
-	for (unsigned i = 0; i < drops; i++)
-		vpn_note(s, t, id, &drop[i], counterpart(&drop[i], take, takes));
-	for (unsigned i = 0; i < takes; i++) {
+	for (unsigned i = 0; i < c->drop; i++)
+		vpn_note(s, t, id, &drop[i], counterpart(&drop[i], take, c->take));
+	for (unsigned i = 0; i < c->take; i++) {
 		leak_places_note(s, l, t, id, &take[i]);
-		if (counterpart(&take[i], drop, drops) == NULL)
+		if (counterpart(&take[i], drop, c->drop) == NULL)
 			vpn_note(s, t, id, NULL, &take[i]);
 	}
 }

@@ -283,16 +283,16 @@ make_change(struct shard *s, struct shard_table *t, struct making *m, const stru
 	bool was = old != NULL && !is_refused(old), is = now != NULL && !is_refused(now);
 
 	if (was && is)
-		m->differs |= old->accepted.v != now->accepted.v || flags_differ(old, now) ||
-			      rib_of(s, t, now)->rerank;
+		m->change.differs |= old->accepted.v != now->accepted.v || flags_differ(old, now) ||
+				     rib_of(s, t, now)->rerank;
 	else
-		m->differs |= was || is;
+		m->change.differs |= was || is;
 	if (old != NULL)
-		s->drop[m->drop++] = *old;
+		s->drop[m->change.drop++] = *old;
 	if (now != NULL) {
 		/* before the next evaluation, which drops the references that this path needs */
 		path_took(s, t, now);
-		s->take[m->take++] = *now;
+		s->take[m->change.take++] = *now;
 		make_keep(s, m, now);
 	}
 }
@@ -367,7 +367,7 @@ make_old(struct shard *s, struct shard_table *t, struct making *m, const struct 
 	if (changed < 0 || ages < 0)
 		return changed < 0 ? changed : ages;
 	if (!is_refused(&now) && path_refresh_flags(s, t, prefix, &now))
-		m->differs = true;
+		m->change.differs = true;
 	if (replayed != NULL && p->received.v != 0)
 		path_confirmed(s, &now, rib_of(s, t, p));
 	if (changed > 0 || ages > 0)
@@ -492,7 +492,7 @@ make_candidate(struct shard *s, struct shard_table *t, struct making *m,
 	if (ages < 0)
 		return ages;
 	if (!is_refused(&now) && path_refresh_flags(s, t, prefix, &now))
-		m->differs = true;
+		m->change.differs = true;
 	if (gone || !is_there)
 		make_change(s, t, m, p, NULL);
 	else if (now.label_flags != p->label_flags || now.accepted.v != p->accepted.v ||
@@ -525,7 +525,7 @@ make_paths(struct shard *s, struct shard_table *t, struct making *m, const struc
 		if (path_doomed(s, t, &old->path[i]) &&
 			!(e != NULL && is_of(&old->path[i], e->peer, e->path_id)))
 			make_change(s, t, m, &old->path[i], NULL);
-	m->doomed = m->drop;
+	m->change.doomed = m->change.drop;
 	for (unsigned i = 0; err == 0 && i < old->count; i++) {
 		const struct rib_path *p = &old->path[i];
 
@@ -629,7 +629,7 @@ make_imports(struct shard *s, struct shard_table *t, struct making *m, const str
 	for (unsigned i = 0; i < count; i++)
 		if (path_doomed(s, t, &old->path[i]))
 			make_change(s, t, m, &old->path[i], NULL);
-	m->doomed = m->drop;
+	m->change.doomed = m->change.drop;
 	for (unsigned i = 0; err == 0 && i < count; i++) {
 		const struct rib_path *p = &old->path[i];
 		struct import_edit *e =
@@ -669,7 +669,7 @@ make_imports(struct shard *s, struct shard_table *t, struct making *m, const str
 int
 make_undo(struct shard *s, struct shard_table *t, const struct making *m)
 {
-	for (unsigned i = 0; i < m->take; i++)
+	for (unsigned i = 0; i < m->change.take; i++)
 		path_dropped(s, t, &s->take[i]);
 	return -ENOMEM;
 }

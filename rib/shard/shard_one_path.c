@@ -149,8 +149,9 @@ one_effects(const struct path_set *front, const struct one *o, struct making *m)
 	bool same = was && is && o->was->accepted.v == o->now.accepted.v &&
 		    !flags_differ(o->was, &o->now);
 
-	m->differs = (was || is) && !(same && o->place == o->at);
-	m->aside = front->eligible > 0 && (o->at != 0 ? o->place != 0 : same && o->place == 0);
+	m->change.differs = (was || is) && !(same && o->place == o->at);
+	m->change.aside =
+		front->eligible > 0 && (o->at != 0 ? o->place != 0 : same && o->place == 0);
 }
 
 /*
@@ -163,7 +164,7 @@ change_one(struct shard *s, struct shard_table *t, struct dest_id id, const stru
 {
 	const struct path_set *front = view->paths;
 	struct dest_tail tail = dest_tail_of(t->dests, id);
-	struct making m = {.old = front->count, .doomed = o->doomed};
+	struct making m = {.old = front->count, .change.doomed = o->doomed};
 	struct dest_edit edit = {.remove = o->at};
 	struct dest_change change;
 	int err;
@@ -185,7 +186,8 @@ change_one(struct shard *s, struct shard_table *t, struct dest_id id, const stru
 		return -ENOTSUP;
 	one_effects(front, o, &m);
 	s->effort++;
-	if (o->e == NULL && o->there && !m.differs && o->now.label_flags == o->was->label_flags)
+	if (o->e == NULL && o->there && !m.change.differs &&
+		o->now.label_flags == o->was->label_flags)
 		return 0;
 	edit.insert = o->place;
 	edit.multipath = s->config.max_paths > 1 ? front->multipath : one_best(front, o) != NULL;
@@ -317,16 +319,17 @@ one_of_array(struct shard *s, struct shard_table *t, struct dest_id id,
 	one_copy(old, &o, set);
 	one_effects(old, &o, &m);
 	/* readers see all paths of this set */
-	m.differs = (before || o.is) && !(before && o.is && was->accepted.v == o.now.accepted.v &&
-						!flags_differ(was, &o.now) && o.place == o.at);
+	m.change.differs =
+		(before || o.is) && !(before && o.is && was->accepted.v == o.now.accepted.v &&
+					    !flags_differ(was, &o.now) && o.place == o.at);
 	s->effort++;
 	if (was != NULL)
-		s->drop[m.drop++] = *was;
+		s->drop[m.change.drop++] = *was;
 	if (o.there) {
 		path_took(s, t, &o.now);
-		s->take[m.take++] = o.now;
+		s->take[m.change.take++] = o.now;
 	}
+	m.change.own = own;
 	publish_made(s, t, id, set, old->path, old->count, e, &m);
-	publish_old_dropped(s, t, id, e, m.take, 0, m.drop, own);
 	return 0;
 }

@@ -101,7 +101,7 @@ any_own(const struct shard *s, const struct making *m)
 	for (unsigned i = 0; i < m->keep; i++)
 		if (!is_imported(&s->keep[i]))
 			return true;
-	for (unsigned i = 0; i < m->drop; i++)
+	for (unsigned i = 0; i < m->change.drop; i++)
 		if (!is_imported(&s->drop[i]))
 			return true;
 	return false;
@@ -129,26 +129,26 @@ rebuild_all(struct shard *s, struct shard_table *t, struct dest_id id, const str
 	err = imports != NULL ? make_imports(s, t, &m, view, imports)
 			      : make_paths(s, t, &m, view, e);
 	if (err != 0 || m.keep + m.refused > UINT16_MAX ||
-		leak_room(s, t, m.take + m.drop + 1) != 0)
+		leak_room(s, t, m.change.take + m.change.drop + 1) != 0)
 		return make_undo(s, t, &m);
-	if (imports != NULL && !m.differs && m.take + m.drop == 0)
+	if (imports != NULL && !m.change.differs && m.change.take + m.change.drop == 0)
 		return 0; /* a fill imports all paths again */
 	if (m.keep > 0)
-		m.differs |= rank_paths(s, t, &view->prefix, m.keep, view->ordered) ||
-			     s->multipath != old->multipath;
+		m.change.differs |= rank_paths(s, t, &view->prefix, m.keep, view->ordered) ||
+				    s->multipath != old->multipath;
 	/* a front is filled up */
-	m.differs |= view->ordered < old->count && view->ordered < PATHS_PACKED_MAX;
-	if (!m.differs && m.take + m.drop == 0)
+	m.change.differs |= view->ordered < old->count && view->ordered < PATHS_PACKED_MAX;
+	if (!m.change.differs && m.change.take + m.change.drop == 0)
 		return 0;
 	if (m.keep + m.refused > 0) {
 		set = path_set_alloc(t->dests, m.keep + m.refused);
 		if (set == NULL)
 			return make_undo(s, t, &m);
 		set_fill(s, set, m.keep, m.refused);
-		m.aside = same_best(s, t, old, set);
+		m.change.aside = same_best(s, t, old, set);
 	}
+	m.change.own = any_own(s, &m);
 	publish_made(s, t, id, set, old->path, old->count, e, &m);
-	publish_old_dropped(s, t, id, e, m.take, m.doomed, m.drop, any_own(s, &m));
 	return 0;
 }
 
@@ -179,12 +179,15 @@ rebuild(struct shard *s, struct shard_table *t, struct dest_id id, const struct 
 	return rebuild_with(s, t, id, view, e, NULL);
 }
 
-/* rebuild() of a destination with one path: replaces `old` by `now` (NULL: no path). 0, -ENOMEM. */
+/*
+ * rebuild() of a destination with one path at most, without a ranking: replaces `old` by `now`, where NULL is
+ * no path. 0, -ENOMEM.
+ */
 static int
-replace_only(struct shard *s, struct shard_table *t, struct dest_id id, const struct rib_path *old,
-	const struct rib_path *now) RUNS_ON(role_rib)
+replace_only(struct shard *s, struct shard_table *t, struct dest_id id, const struct edit *e,
+	const struct rib_path *old, const struct rib_path *now) RUNS_ON(role_rib)
 {
-	struct making m = {.old = 1};
+	struct making m = {.old = old != NULL};
 	struct path_set *set = NULL;
 	int err;
 
@@ -199,12 +202,12 @@ replace_only(struct shard *s, struct shard_table *t, struct dest_id id, const st
 	if (err != 0)
 		return err;
 	make_change(s, t, &m, old, now);
-	if (m.keep > 0)
-		(void)rank_paths(s, t, NULL, m.keep, m.keep);
-	if (set != NULL)
-		set_fill(s, set, m.keep, m.refused);
-	publish_made(s, t, id, set, old, 1, NULL, &m);
-	publish_old_dropped(s, t, id, NULL, m.take, 0, m.drop, !is_imported(old));
+	if (set != NULL) {
+		set->path[0] = *now;
+		set->eligible = set->multipath = (now->label_flags & PATH_NEXT_HOP_UP) != 0;
+	}
+	m.change.own = !is_imported(old != NULL ? old : now);
+	publish_made(s, t, id, set, old, old != NULL, e, &m);
 	return 0;
 }
 
@@ -226,7 +229,7 @@ replay_only(struct shard *s, struct shard_table *t, struct dest_id id, const str
 	s->effort++;
 	if (!is_refused(&now))
 		(void)path_refresh_flags(s, t, &view->prefix, &now);
-	return replace_only(s, t, id, old, gone ? NULL : &now);
+	return replace_only(s, t, id, NULL, old, gone ? NULL : &now);
 }
 
 int
@@ -248,29 +251,15 @@ dest_redecide(
 	return err;
 }
 
-/* The first path of a destination: no ranking, no paths to remove. */
+/* The first path of a destination. 0, -ENOMEM. */
 static int
 announce_first(struct shard *s, struct shard_table *t, struct dest_id id, const struct edit *e)
 	RUNS_ON(role_rib)
 {
-	struct making m = {0};
-	struct path_set *set;
-	int err;
+	struct rib_path now;
 
-	reuse_end(s); /* the scratch holds paths of the last result */
-	err = path_scratch_reserve(s, 1);
-	if (err == 0)
-		err = leak_room(s, t, 1);
-	set = err == 0 ? path_set_alloc(t->dests, 1) : NULL;
-	if (set == NULL)
-		return -ENOMEM;
-	set->eligible = set->multipath = (e->accepted->flags & PATH_NEXT_HOP_UP) != 0;
-	path_make(s, t, e, &set->path[0]);
-	make_change(s, t, &m, NULL, &set->path[0]);
-	publish_made(s, t, id, set, NULL, 0, e, &m);
-	if (t->leak != LEAK_NOTHING)
-		leak_changed(s, t, id, s->take, m.take, NULL, 0, !is_imported(&s->take[0]));
-	return 0;
+	path_make(s, t, e, &now);
+	return replace_only(s, t, id, e, NULL, &now);
 }
 
 /* True if the announcement equals the path: only the stamp changes. */

@@ -22,16 +22,11 @@ struct edit {
 	bool refused; /* with `accepted` NULL: import policy refuses the announcement */
 };
 
-/*
- * A set under construction: s->keep and s->refused are the new paths, s->take and s->drop the added
- * and removed paths.
- */
+/* A set under construction: s->keep and s->refused are the new paths. */
 struct making {
-	unsigned keep, refused, take, drop;
-	unsigned doomed; /* the first of `drop` */
+	struct shard_change change;
+	unsigned keep, refused;
 	unsigned old; /* paths before; of the scan */
-	bool differs; /* the change affects readers of the journal */
-	bool aside; /* but no reader of best paths alone */
 	bool alone; /* no other destination will use the result */
 	bool restamped; /* the only change: a path had this stamp */
 	uint16_t stamp;
@@ -232,17 +227,14 @@ int one_of_array(struct shard *s, struct shard_table *t, struct dest_id id,
 
 /* ---- shard_publish.c ---- */
 
-/* Releases and counts the removed paths; `e`: the edit, or NULL for the scan. */
-void publish_old_dropped(struct shard *s, struct shard_table *t, struct dest_id id,
-	const struct edit *e, unsigned take, unsigned doomed, unsigned drop, bool own)
-	RUNS_ON(role_rib);
 /*
  * Publishes `set` (NULL: no paths) as the new set of `id`; `old` is a copy of the previous paths,
- * or the published paths (NULL: no paths). Destinations with equal paths may reuse the result.
+ * or the published paths (NULL: no paths). Releases the removed paths. Destinations with equal paths
+ * may reuse the result.
  */
 void publish_made(struct shard *s, struct shard_table *t, struct dest_id id, struct path_set *set,
-	const struct rib_path *old, unsigned old_count, const struct edit *e,
-	const struct making *m) RUNS_ON(role_rib);
+	const struct rib_path *old, unsigned old_count, const struct edit *e, struct making *m)
+	RUNS_ON(role_rib);
 /* True if the destination had the paths of the last destination, and has got the result. */
 bool reuse_run(struct shard *s, struct shard_table *t, struct dest_id id, const struct edit *e)
 	RUNS_ON(role_rib);

@@ -22,16 +22,6 @@ entry_commit(struct shard *s, const struct shard_table *t, struct dest_id id, ui
 }
 
 static void
-publish(struct shard *s, struct shard_table *t, struct dest_id id, struct path_set *set, bool aside)
-	RUNS_ON(role_rib)
-{
-	uint64_t sequence = journal_reserve(s->journal, s->config.index);
-
-	dest_publish(t->dests, id, set, sequence);
-	entry_commit(s, t, id, sequence, aside);
-}
-
-static void
 count_swept(struct shard *s, struct shard_table *t, const struct rib_path *p, uint32_t times)
 {
 	struct shard_rib_in *r = &shard_slot(s, p->peer)->rib[t->family];
@@ -54,22 +44,23 @@ count_refused(struct shard *s, const struct shard_table *t, const struct rib_pat
 /* Reports the change of one destination to the tables with leaked routes, and each refusal by a walk (`e` NULL). */
 static void
 change_report(struct shard *s, struct shard_table *t, struct dest_id id, const struct edit *e,
-	unsigned take, unsigned doomed, unsigned drop, bool own) RUNS_ON(role_rib)
+	const struct shard_change *c) RUNS_ON(role_rib)
 {
 	if (t->leak != LEAK_NOTHING)
-		leak_changed(s, t, id, s->take, take, s->drop, drop, own);
-	for (unsigned i = 0; e == NULL && i < take; i++)
-		count_refused(s, t, &s->drop[doomed], drop - doomed, &s->take[i]);
+		leak_changed(s, t, id, c);
+	for (unsigned i = 0; e == NULL && i < c->take; i++)
+		count_refused(s, t, &s->drop[c->doomed], c->drop - c->doomed, &s->take[i]);
 }
 
-void
-publish_old_dropped(struct shard *s, struct shard_table *t, struct dest_id id, const struct edit *e,
-	unsigned take, unsigned doomed, unsigned drop, bool own)
+/* Releases and counts the removed paths. */
+static void
+old_dropped(struct shard *s, struct shard_table *t, struct dest_id id, const struct edit *e,
+	const struct shard_change *c) RUNS_ON(role_rib)
 {
-	change_report(s, t, id, e, take, doomed, drop, own);
-	for (unsigned i = 0; i < doomed; i++)
+	change_report(s, t, id, e, c);
+	for (unsigned i = 0; i < c->doomed; i++)
 		count_swept(s, t, &s->drop[i], 1);
-	for (unsigned i = 0; i < drop; i++)
+	for (unsigned i = 0; i < c->drop; i++)
 		path_dropped(s, t, &s->drop[i]);
 }
 
@@ -118,16 +109,15 @@ best_move_set(const struct shard *s, const struct shard_table *t, const struct r
 
 static inline void
 history_note(struct shard *s, const struct shard_table *t, struct dest_id id, const struct edit *e,
-	unsigned take, unsigned doomed, unsigned drop, const struct shard_best *best)
-	RUNS_ON(role_rib)
+	const struct shard_change *c) RUNS_ON(role_rib)
 {
 	struct shard_edit edit;
 
-	if (!history_wants(s, take, drop, best) || (s->bulk && !history_budget(s)))
+	if (!history_wants(s, c) || (s->bulk && !history_budget(s)))
 		return;
 	if (e != NULL)
 		edit = (struct shard_edit){.peer = e->peer, .path_id = e->path_id};
-	history_changed(s, t, id, e != NULL ? &edit : NULL, take, doomed, drop, best);
+	history_changed(s, t, id, e != NULL ? &edit : NULL, c);
 }
 
 /* ---- reuse of the last result ---- */
@@ -148,15 +138,15 @@ reuse_count(struct shard *s)
 	a->runs = 0;
 	for (unsigned i = 0; i < a->waits; i++)
 		refused_waiting(s, a->wait[i].peer, t->family, (int64_t)runs * a->wait[i].by);
-	for (unsigned i = 0; i < a->take; i++)
+	for (unsigned i = 0; i < a->change.take; i++)
 		path_ref(s, t, &s->take[i], runs);
 	if (a->restamped)
 		path_count_restamp(&shard_slot(s, a->peer)->rib[t->family], a->stamp, runs);
-	path_counts_change(s, t, a->take, a->drop, runs);
-	limit_count_change(s, t, a->take, a->drop, runs);
-	for (unsigned i = 0; i < a->doomed; i++)
+	path_counts_change(s, t, a->change.take, a->change.drop, runs);
+	limit_count_change(s, t, a->change.take, a->change.drop, runs);
+	for (unsigned i = 0; i < a->change.doomed; i++)
 		count_swept(s, t, &s->drop[i], runs);
-	for (unsigned i = 0; i < a->drop; i++)
+	for (unsigned i = 0; i < a->change.drop; i++)
 		path_unref(s, t, &s->drop[i], runs);
 }
 
@@ -203,8 +193,7 @@ reuse_same_edit(const struct shard_reuse *a, const struct edit *e)
  */
 static void
 reuse_begin(struct shard *s, struct shard_table *t, struct dest_id id, struct dest_ref before,
-	const struct edit *e, const struct making *m, const struct shard_best *best)
-	RUNS_ON(role_rib)
+	const struct edit *e, const struct making *m) RUNS_ON(role_rib)
 {
 	struct shard_reuse *a = &s->reuse;
 
@@ -214,14 +203,10 @@ reuse_begin(struct shard *s, struct shard_table *t, struct dest_id id, struct de
 		.after = dest_ref_take(t->dests, id),
 		.edit = e != NULL,
 		.paths = m->old,
-		.differs = m->differs,
-		.aside = m->aside,
-		.take = m->take,
-		.doomed = m->doomed,
-		.drop = m->drop,
+		.change = m->change,
 		.restamped = m->restamped,
-		.stamp = m->stamp,
-		.best = *best};
+		.stamp = m->stamp};
+	a->change.own = m->change.differs; /* a shared set has no imported paths */
 	if (e != NULL) {
 		a->peer = e->peer;
 		a->path_id = e->path_id;
@@ -309,34 +294,44 @@ reuse_before(struct shard *s, struct shard_table *t, struct dest_id id, const st
 						   : dest_ref_take(t->dests, id);
 }
 
-void
-publish_made(struct shard *s, struct shard_table *t, struct dest_id id, struct path_set *set,
-	const struct rib_path *old, unsigned old_count, const struct edit *e,
-	const struct making *m)
-{
-	struct dest_ref before = reuse_before(s, t, id, e, m);
-	struct shard_wait wait[2 * PATHS_PACKED_MAX];
-	unsigned waits = count_waiting(s, t, old, old_count, -1, wait, PATHS_PACKED_MAX);
-	struct peer_id missing = not_installed_of(t, id);
-	struct shard_best best = best_move_set(s, t, old, old_count, set);
+/* How the destination gets its paths: a new set, or one of the two that follow. */
+struct stored {
+	struct path_set *set; /* NULL: no paths */
+	const struct dest_ref *ref; /* the set of a destination with equal paths */
+	const struct dest_change *one; /* a change of one path: dest_edit_begin() */
+};
 
-	if (set != NULL && waits <= PATHS_PACKED_MAX)
-		waits += count_waiting(
-			s, t, set->path, set->count, 1, wait + waits, PATHS_PACKED_MAX);
-	else if (set != NULL)
-		(void)count_waiting(s, t, set->path, set->count, 1, NULL, 0);
-	if (m->differs)
-		publish(s, t, id, set, m->aside);
+/* Publishes a change: the only place where a path set and its journal entry appear, and the records of both. */
+static inline void
+change_publish(struct shard *s, struct shard_table *t, struct dest_id id, const struct edit *e,
+	const struct shard_change *c, struct stored paths) RUNS_ON(role_rib)
+{
+	struct peer_id missing = not_installed_of(t, id);
+	uint64_t sequence = c->differs ? journal_reserve(s->journal, s->config.index) : 0;
+
+	if (paths.one != NULL)
+		dest_edit_end(t->dests, id, paths.one, sequence);
+	else if (paths.ref != NULL)
+		dest_publish_ref(t->dests, id, paths.ref, sequence);
 	else
-		dest_publish_quiet(t->dests, id, set);
+		dest_publish(t->dests, id, paths.set, sequence);
 	not_installed_moves(s, t, id, missing);
-	limit_count_change(s, t, m->take, m->drop, 1);
+	if (c->differs)
+		entry_commit(s, t, id, sequence, c->aside);
 	if (__builtin_expect(s->changes != NULL, 0))
-		changes_put(s, t, id, m->take, m->drop);
-	history_note(s, t, id, e, m->take, m->doomed, m->drop, &best);
+		changes_put(s, t, id, c);
+	history_note(s, t, id, e, c);
+}
+
+/* The change is published: the result is kept for destinations with the paths `before`, if the set can be shared. */
+static void
+reuse_keep(struct shard *s, struct shard_table *t, struct dest_id id, struct dest_ref before,
+	const struct edit *e, const struct making *m, const struct shard_wait *wait, unsigned waits)
+	RUNS_ON(role_rib)
+{
 	if (before.word == 0) /* the set has one owner */
 		return;
-	reuse_begin(s, t, id, before, e, m, &best);
+	reuse_begin(s, t, id, before, e, m);
 	/* shared sets have at most PATHS_PACKED_MAX paths */
 	if (waits > 2 * PATHS_PACKED_MAX)
 		reuse_end(s);
@@ -346,30 +341,39 @@ publish_made(struct shard *s, struct shard_table *t, struct dest_id id, struct p
 	memcpy(s->reuse.wait, wait, waits * sizeof(wait[0]));
 }
 
+void
+publish_made(struct shard *s, struct shard_table *t, struct dest_id id, struct path_set *set,
+	const struct rib_path *old, unsigned old_count, const struct edit *e, struct making *m)
+{
+	struct dest_ref before = reuse_before(s, t, id, e, m);
+	struct shard_wait wait[2 * PATHS_PACKED_MAX];
+	unsigned waits = count_waiting(s, t, old, old_count, -1, wait, PATHS_PACKED_MAX);
+
+	if (set != NULL && waits <= PATHS_PACKED_MAX)
+		waits += count_waiting(
+			s, t, set->path, set->count, 1, wait + waits, PATHS_PACKED_MAX);
+	else if (set != NULL)
+		(void)count_waiting(s, t, set->path, set->count, 1, NULL, 0);
+	m->change.best = best_move_set(s, t, old, old_count, set);
+	change_publish(s, t, id, e, &m->change, (struct stored){.set = set});
+	limit_count_change(s, t, m->change.take, m->change.drop, 1);
+	reuse_keep(s, t, id, before, e, m, wait, waits);
+	old_dropped(s, t, id, e, &m->change);
+}
+
 bool
 reuse_run(struct shard *s, struct shard_table *t, struct dest_id id, const struct edit *e)
 {
 	struct shard_reuse *a = &s->reuse;
-	struct peer_id missing;
-	uint64_t sequence = 0;
 
 	if (a->table != t || a->edit != (e != NULL) || !dest_ref_is(t->dests, id, &a->before))
 		return false;
 	if (!(e != NULL ? reuse_same_edit(a, e) : reuse_same_scan(a, &s->replay)))
 		return false;
-	if (leak_room(s, t, a->take + a->drop + 1) != 0)
+	if (leak_room(s, t, a->change.take + a->change.drop + 1) != 0)
 		return false;
-	if (a->differs)
-		sequence = journal_reserve(s->journal, s->config.index);
-	missing = not_installed_of(t, id);
-	dest_publish_ref(t->dests, id, &a->after, sequence);
-	not_installed_moves(s, t, id, missing);
-	if (a->differs)
-		entry_commit(s, t, id, sequence, a->aside);
-	if (__builtin_expect(s->changes != NULL, 0))
-		changes_put(s, t, id, a->take, a->drop);
-	history_note(s, t, id, e, a->take, a->doomed, a->drop, &a->best);
-	change_report(s, t, id, e, a->take, a->doomed, a->drop, a->differs);
+	change_publish(s, t, id, e, &a->change, (struct stored){.ref = &a->after});
+	change_report(s, t, id, e, &a->change);
 	a->runs++;
 	return true;
 }
@@ -404,43 +408,28 @@ void
 publish_one(struct shard *s, struct shard_table *t, struct dest_id id, const struct path_set *front,
 	const struct one *o, const struct dest_change *change, struct making *m)
 {
-	struct shard_best best = one_move(s, t, front, o);
 	struct dest_ref before;
 	struct shard_wait wait[2];
-	struct peer_id missing;
-	uint64_t sequence = 0;
 	unsigned waits = 0;
 
+	m->change.best = one_move(s, t, front, o);
 	reuse_end(s); /* the scratch holds paths of the last result */
 	before = reuse_before(s, t, id, o->e, m);
-	missing = not_installed_of(t, id);
 	if (o->was != NULL) {
 		waits = count_waiting(s, t, o->was, 1, -1, wait, 1);
-		s->drop[m->drop++] = *o->was;
+		s->drop[m->change.drop++] = *o->was;
 	}
 	if (o->there) {
 		waits += count_waiting(s, t, &o->now, 1, 1, wait + waits, 1);
 		path_took(s, t, &o->now);
-		s->take[m->take++] = o->now;
+		s->take[m->change.take++] = o->now;
 	}
-	if (m->differs)
-		sequence = journal_reserve(s->journal, s->config.index);
-	dest_edit_end(t->dests, id, change, sequence);
-	if (m->differs)
-		entry_commit(s, t, id, sequence, m->aside);
-	not_installed_moves(s, t, id, missing);
-	limit_count_change(s, t, m->take, m->drop, 1);
-	if (__builtin_expect(s->changes != NULL, 0))
-		changes_put(s, t, id, m->take, m->drop);
-	history_note(s, t, id, o->e, m->take, m->doomed, m->drop, &best);
-	if (before.word != 0) /* the set could be shared */
-		reuse_begin(s, t, id, before, o->e, m, &best);
-	if (s->reuse.table != NULL) {
-		s->reuse.waits = waits;
-		memcpy(s->reuse.wait, wait, waits * sizeof(wait[0]));
-	}
-	/* sets with imported paths are published by rebuild() */
-	publish_old_dropped(s, t, id, o->e, m->take, m->doomed, m->drop, m->differs);
+	m->change.own =
+		m->change.differs; /* sets with imported paths are published by publish_made() */
+	change_publish(s, t, id, o->e, &m->change, (struct stored){.one = change});
+	limit_count_change(s, t, m->change.take, m->change.drop, 1);
+	reuse_keep(s, t, id, before, o->e, m, wait, waits);
+	old_dropped(s, t, id, o->e, &m->change);
 }
 
 /* ---- room in the forwarding tables ---- */

@@ -86,8 +86,8 @@ had(const struct shard *s, unsigned drop, struct peer_id peer)
 }
 
 void
-changes_put(struct shard *s, const struct shard_table *t, struct dest_id id, unsigned take,
-	unsigned drop)
+changes_put(struct shard *s, const struct shard_table *t, struct dest_id id,
+	const struct shard_change *change)
 {
 	struct path_change c = {.table = t->id, .peer = PEER_SELF};
 	struct dest_view v;
@@ -96,14 +96,15 @@ changes_put(struct shard *s, const struct shard_table *t, struct dest_id id, uns
 		return;
 	c.prefix = v.prefix;
 	c.rd = v.rd;
-	for (unsigned i = 0; i < take + drop; i++) {
-		const struct rib_path *p = i < take ? &s->take[i] : &s->drop[i - take];
+	for (unsigned i = 0; i < change->take + change->drop; i++) {
+		const struct rib_path *p =
+			i < change->take ? &s->take[i] : &s->drop[i - change->take];
 
 		/* an imported path is in no Adj-RIB-In of the instance */
 		if (p->peer.v == c.peer.v || p->peer.v == PEER_SELF.v || is_imported(p))
 			continue;
 		c.peer = p->peer;
-		c.had = had(s, drop, p->peer);
+		c.had = had(s, change->drop, p->peer);
 		path_ring_put(s->changes, &c);
 	}
 }

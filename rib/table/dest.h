@@ -207,17 +207,13 @@ int dest_get(struct dest_table *t, const struct prefix *p, struct dest_id *out) 
 uint64_t dest_key_hash(const struct dest_table *t, struct vpn_rd rd, const struct prefix *p);
 /*
  * Owner. Publishes `paths` (NULL: no paths) with one release store and retires the old set.
- * `sequence` is stored first. Takes ownership of `paths`, which path_set_alloc() returned.
+ * `sequence` is stored first; 0: a change without effect on readers of the journal (rejected paths come
+ * and go), where the sequence stays and no journal entry follows. An id that never had a journal entry
+ * does not wait for cursors when the last path goes. Takes ownership of `paths`, which
+ * path_set_alloc() returned.
  */
 void dest_publish(struct dest_table *t, struct dest_id id, struct path_set *paths,
 	uint64_t sequence) RUNS_ON(role_rib);
-/*
- * As dest_publish(), for a change without effect on readers of the journal (rejected paths come and
- * go). The sequence stays and no journal entry follows. An id that never had a journal entry does
- * not wait for cursors when the last path goes.
- */
-void dest_publish_quiet(struct dest_table *t, struct dest_id id, struct path_set *paths)
-	RUNS_ON(role_rib);
 /*
  * Owner. Sets the state of `id` in the forwarding tables. `sequence` is the sequence of the journal
  * entry that follows; 0 if readers of the journal need no entry.
@@ -251,7 +247,7 @@ void dest_ref_drop(struct dest_table *t, struct dest_ref *r) RUNS_ON(role_rib);
 /* True if `id` has exactly the paths of `r`, stamps included. */
 bool dest_ref_is(const struct dest_table *t, struct dest_id id, const struct dest_ref *r)
 	RUNS_ON(role_rib);
-/* As dest_publish(), or dest_publish_quiet() if `sequence` is 0. Allocates no memory. */
+/* As dest_publish(). Allocates no memory. */
 void dest_publish_ref(struct dest_table *t, struct dest_id id, const struct dest_ref *r,
 	uint64_t sequence) RUNS_ON(role_rib);
 /*
@@ -281,8 +277,7 @@ unsigned dest_tail_find(const struct dest_table *t, struct dest_id id, struct pe
  * Owner. A change of one path, without a look at the other paths. The caller knows the place.
  * dest_edit_begin(): 0, -ENOMEM; -ENOTSUP if the change needs a set by dest_publish(): paths that
  * are not common, the last path of a destination. No reader sees a difference before
- * dest_edit_end(), which must follow; `sequence` as of dest_publish(), 0 as of
- * dest_publish_quiet().
+ * dest_edit_end(), which must follow; `sequence` as of dest_publish().
  */
 #define DEST_BEHIND (UINT32_MAX - 1)
 struct dest_edit {

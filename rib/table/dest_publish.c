@@ -645,27 +645,15 @@ dest_edit_end(
 		set_replaced(t, old, c->word);
 }
 
-static void
-publish(struct dest_table *t, uint32_t id, struct path_set *paths)
-{
-	uint32_t time_s = paths != NULL ? paths->path[0].time_s : 0;
-
-	replace(t, id, paths != NULL ? set_keep(t, paths) : 0, time_s);
-}
-
 void
 dest_publish(struct dest_table *t, struct dest_id id, struct path_set *paths, uint64_t sequence)
 {
-	revive(t, id.v);
-	sequence_set(dest_at(t, id.v), sequence);
-	publish(t, id.v, paths);
-}
+	uint32_t time_s = paths != NULL ? paths->path[0].time_s : 0;
 
-void
-dest_publish_quiet(struct dest_table *t, struct dest_id id, struct path_set *paths)
-{
 	revive(t, id.v);
-	publish(t, id.v, paths);
+	if (sequence != 0)
+		sequence_set(dest_at(t, id.v), sequence);
+	replace(t, id.v, paths != NULL ? set_keep(t, paths) : 0, time_s);
 }
 
 void
