@@ -280,7 +280,7 @@ drain(struct world *w)
 static void
 expect_octets(const struct told *t, const uint8_t *octets, size_t len, int line)
 {
-	if (t->len == len && memcmp(t->octets, octets, len) == 0)
+	if (t->len == len && (len == 0 || memcmp(t->octets, octets, len) == 0))
 		return;
 	fprintf(stderr, "line %d: sent ", line);
 	for (size_t i = 0; i < t->len; i++)
