@@ -117,6 +117,31 @@ def inside(document):
     return dict(document, bgp=bgp)
 
 
+@functools.lru_cache(65536)  # a wait looks at all messages of a peer each time
+def routes_of(body):
+    """(withdrawn, announced) of an UPDATE, sets of prefixes."""
+    n = struct.unpack(">H", body[:2])[0]
+    end = 4 + n + struct.unpack(">H", body[2 + n:4 + n])[0]
+    withdrawn, announced = prefixes(body[2:2 + n]), prefixes(body[end:])
+    for kind, value in attributes(body[4 + n:end]):
+        if kind == 14:
+            announced |= prefixes(value[5 + value[3]:], value[1], value[2])
+        elif kind == 15:
+            withdrawn |= prefixes(value[3:], value[1], value[2])
+    return frozenset(withdrawn), frozenset(announced)
+
+
+class Pauses:
+    """Of a loop that asks keeld: short at first; later a tenth of a second, for each question costs processor time."""
+
+    def __init__(self):
+        self.now = 0.005
+
+    def next(self):
+        self.now = min(1.5 * self.now, 0.1)
+        return self.now
+
+
 class Speaker:
     """A peer that records received messages. Answers a ROUTE-REFRESH for FAMILY with all announced routes, between BoRR and EoRR."""
     family = FAMILY  # of announce()
@@ -233,21 +258,8 @@ class Speaker:
 
     def updates(self, since):
         """[(time, withdrawn, announced)], sets of prefixes; without End-of-RIB."""
-        found = []
-        for t, kind, b in self.messages:
-            if kind != UPDATE or t < since:
-                continue
-            n = struct.unpack(">H", b[:2])[0]
-            end = 4 + n + struct.unpack(">H", b[2 + n:4 + n])[0]
-            withdrawn, announced = prefixes(b[2:2 + n]), prefixes(b[end:])
-            for kind, value in attributes(b[4 + n:end]):
-                if kind == 14:
-                    announced |= prefixes(value[5 + value[3]:], value[1], value[2])
-                elif kind == 15:
-                    withdrawn |= prefixes(value[3:], value[1], value[2])
-            if withdrawn or announced:
-                found.append((t, withdrawn, announced))
-        return found
+        found = [(t, *routes_of(b)) for t, kind, b in self.messages if kind == UPDATE and t >= since]
+        return [u for u in found if u[1] or u[2]]
 
     def ends(self):
         """Number of received End-of-RIB markers."""
@@ -286,10 +298,10 @@ class Keel:
 
     def await_start(self):
         """keeld refuses earlier BGP connections, and BIRD connects once."""
-        end = time.monotonic() + WAIT_S
+        end, pauses = time.monotonic() + WAIT_S, Pauses()
         while not self.answers():
             assert time.monotonic() < end and self.process.poll() is None, self.logged()
-            threading.Event().wait(0.005)
+            threading.Event().wait(pauses.next())
         self.call("system.info")  # answered after the start
 
     def answers(self):
@@ -456,7 +468,7 @@ class KeelTest(unittest.TestCase):
                 if not s.closed():
                     return s
             s.close()  # a fast machine would run out of descriptors
-            self.assertLess(time.monotonic(), end, self.keel.logged())
+            assert time.monotonic() < end, self.keel.logged()
 
     def begun(self, speaker):
         """True if the session is established and End-of-RIB of each negotiated family has arrived."""
@@ -465,12 +477,12 @@ class KeelTest(unittest.TestCase):
 
     def wait(self, what, good, changed=None):
         """Waits until good(), which may call keeld; a message to a speaker of this test ends a wait early."""
-        end = time.monotonic() + WAIT_S
+        end, pauses = time.monotonic() + WAIT_S, Pauses()
         changed = changed or threading.Condition()
         while not good():
-            self.assertLess(time.monotonic(), end, "no %s\n%s" % (what, self.keel.logged()))
+            assert time.monotonic() < end, "no %s\n%s" % (what, self.keel.logged())
             with changed:
-                changed.wait(0.02)
+                changed.wait(pauses.next())
 
     def await_logged(self, pattern):
         """Waits for a line of the log. The thread keel-log writes lines, so a line may follow the answer or the event of the same change."""

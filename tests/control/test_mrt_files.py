@@ -81,7 +81,9 @@ class Files(KeelTest):
         s = None
         end = time.monotonic() + keel_rig.WAIT_S
         while s is None or not s.established():
-            self.assertLess(time.monotonic(), end, self.keel.logged())
+            assert time.monotonic() < end, self.keel.logged()
+            if s is not None:
+                s.close()
             s = Recorder(self.namespace, address=address, asn=asn)
             self.addCleanup(s.close)
         self.wait("the end of what it begins with", lambda: self.begun(s), s.changed)

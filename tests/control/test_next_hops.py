@@ -77,7 +77,7 @@ class NextHops(KeelTest):
             if s.established():
                 return s
             s.close()
-            self.assertLess(time.monotonic(), end, self.keel.logged())
+            assert time.monotonic() < end, self.keel.logged()
 
     def holds(self, prefix, path):
         """Waits until the receiver has the route with this AS path; None: no route."""

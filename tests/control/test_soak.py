@@ -400,7 +400,7 @@ class Soak(KeelTest):
                 done = getattr(self, "op_" + kind)()
             except (OSError, ValueError) as e:
                 self.fail("operation %d, %s: %r\n%s" % (number, kind, e, self.keel.logged()))
-            self.assertIsNone(self.keel.process.poll(), "operation %d, %s\n%s" % (number, kind, self.keel.logged()))
+            assert self.keel.process.poll() is None, "operation %d, %s\n%s" % (number, kind, self.keel.logged())
             good, all_of = self.counts.get(kind, (0, 0))
             self.counts[kind] = good + bool(done), all_of + 1
         self.keel.stop()
