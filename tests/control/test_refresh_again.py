@@ -6,13 +6,14 @@ Needs root (a network namespace); else the exit status is 77.
 usage: test_refresh_again.py KEELD
 """
 import ipaddress
+import os
 import struct
 import time
 
 import keel_rig
 from keel_rig import AFI_SAFI, REFRESH, THEM, UPDATE, US, V4, WAIT_S, KeelTest, nlri, update_of
 
-ROUTES, PACKED = 200000, 500
+ROUTES, PACKED = int(os.environ.get("ROUTES", 200000)), 500
 OTHER = "192.0.2.3"
 REQUEST, BEGIN, END = 0, 1, 2
 

@@ -9,6 +9,7 @@
 #include "tests/control/own_net.h"
 #include "tests/control/session_calls.h"
 #include "tests/lpm/rng.h"
+#include "tests/lpm/size.h"
 
 #define OWN_AS 64512u
 #define OWN_ID 0xc0000201u
@@ -16,6 +17,7 @@
 #define HEARS 65002u
 #define LIMIT 100u
 #define PREFIXES (1u << 17)
+#define LEAKED thread_turns(100000, 20000)
 #define NEXT_HOP 0xc0000263u
 #define V4 FAMILY_IPV4_UNICAST
 
@@ -254,13 +256,13 @@ test_leaks(void **state)
 {
 	static const struct leak leaks_[] = {
 		{1, MAX_PREFIXES_SHUTDOWN, LIMIT + 10},
-		{1, MAX_PREFIXES_SHUTDOWN, 100000},
+		{1, MAX_PREFIXES_SHUTDOWN, LEAKED},
 		{1, MAX_PREFIXES_DISCARD, LIMIT + 10},
-		{1, MAX_PREFIXES_DISCARD, 100000},
+		{1, MAX_PREFIXES_DISCARD, LEAKED},
 		{4, MAX_PREFIXES_SHUTDOWN, LIMIT + 10},
-		{4, MAX_PREFIXES_SHUTDOWN, 100000},
+		{4, MAX_PREFIXES_SHUTDOWN, LEAKED},
 		{4, MAX_PREFIXES_DISCARD, LIMIT + 10},
-		{4, MAX_PREFIXES_DISCARD, 100000},
+		{4, MAX_PREFIXES_DISCARD, LEAKED},
 	};
 
 	for (unsigned i = 0; i < sizeof(leaks_) / sizeof(leaks_[0]); i++)
@@ -319,7 +321,7 @@ within(unsigned shards)
 	assert_true(say(&a.a, 0, LIMIT));
 	for (unsigned i = 0; i < LIMIT; i++)
 		have[i] = i;
-	for (unsigned i = 0; i < 20000; i++) {
+	for (unsigned i = 0; i < thread_turns(20000, 3000); i++) {
 		unsigned k = (unsigned)(rng_next(&rng) % LIMIT),
 			 what = (unsigned)(rng_next(&rng) % 4);
 
@@ -354,11 +356,7 @@ within(unsigned shards)
 	end();
 }
 
-#ifdef __SANITIZE_THREAD__ /* ThreadSanitizer is ten times slower */
-#define SWAPS 10000u
-#else
-#define SWAPS 50000u
-#endif
+#define SWAPS thread_turns(50000u, 3000u)
 
 static _Atomic bool all_sent;
 

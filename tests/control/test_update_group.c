@@ -554,7 +554,7 @@ test_cover(void **state)
 
 /* ---- with a shard on another thread ---- */
 
-#define RACE_STEPS 200000u
+#define RACE_STEPS thread_turns(200000u, 20000u)
 
 struct race {
 	struct world w;

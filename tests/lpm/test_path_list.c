@@ -4,6 +4,7 @@
 #include "lpm/base/arena.h"
 #include "lpm/fib_read.h"
 #include "lpm/base/qsbr.h"
+#include "tests/lpm/one_thread.h"
 #include "tests/lpm/rng.h"
 
 #include <errno.h>
@@ -764,18 +765,18 @@ int
 main(void)
 {
 	const struct CMUnitTest tests[] = {
-		cmocka_unit_test_setup_teardown(next_hops_by_key, setup, teardown),
-		cmocka_unit_test_setup_teardown(one_word_up_and_down, setup, teardown),
-		cmocka_unit_test_setup_teardown(lists_are_interned, setup, teardown),
-		cmocka_unit_test_setup_teardown(senseless_lists_are_refused, setup, teardown),
-		cmocka_unit_test_setup_teardown(ids_wait_for_readers, setup, teardown),
-		cmocka_unit_test_setup_teardown(only_flows_of_a_lost_path_move, setup, teardown),
-		cmocka_unit_test_setup_teardown(other_ids_choose_alike, setup, teardown),
-		cmocka_unit_test_setup_teardown(one_address_twice, setup, teardown),
-		cmocka_unit_test_setup_teardown(paths_beyond_the_most_are_counted, setup, teardown),
-		cmocka_unit_test_setup_teardown(full_pools_say_so, setup, teardown),
-		cmocka_unit_test_setup_teardown(a_list_behind_others_comes_back, setup, teardown),
-		cmocka_unit_test_setup_teardown(counts_against_a_model, setup, teardown),
+		one_thread_test_in(next_hops_by_key, setup, teardown),
+		one_thread_test_in(one_word_up_and_down, setup, teardown),
+		one_thread_test_in(lists_are_interned, setup, teardown),
+		one_thread_test_in(senseless_lists_are_refused, setup, teardown),
+		one_thread_test_in(ids_wait_for_readers, setup, teardown),
+		one_thread_test_in(only_flows_of_a_lost_path_move, setup, teardown),
+		one_thread_test_in(other_ids_choose_alike, setup, teardown),
+		one_thread_test_in(one_address_twice, setup, teardown),
+		one_thread_test_in(paths_beyond_the_most_are_counted, setup, teardown),
+		one_thread_test_in(full_pools_say_so, setup, teardown),
+		one_thread_test_in(a_list_behind_others_comes_back, setup, teardown),
+		one_thread_test_in(counts_against_a_model, setup, teardown),
 		cmocka_unit_test_setup_teardown(readers_see_whole_adjacencies, setup, teardown),
 	};
 

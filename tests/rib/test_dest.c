@@ -784,7 +784,8 @@ ids_come_from_the_lowest_segment(void **state)
 /* ---- readers beside the owner ---- */
 
 #define STABLE 2000 /* always present: 10.x.y.0/24 */
-#define CHURN 30000 /* inserted and removed, so that the index grows and is rebuilt: 11.x.y.z/32 */
+/* inserted and removed, so that the index grows and is rebuilt: 11.x.y.z/32 */
+#define CHURN thread_turns(30000u, 4000u)
 #define STAMP(addr) ((addr)*2654435761u)
 
 struct shared {
@@ -904,6 +905,7 @@ readers_beside_the_owner(void **state)
 	struct reader reader[2];
 	pthread_t thread[2];
 	uint64_t random = 5, sequence = 0;
+	const unsigned wave = thread_turns(50000, 7000);
 
 	rib_test_begin(&s.base);
 	assert_int_equal(dest_table_create(s.base.arena, s.base.readers, test_afi, &s.table), 0);
@@ -913,10 +915,10 @@ readers_beside_the_owner(void **state)
 		reader[i] = (struct reader){.shared = &s, .random = i};
 		assert_int_equal(pthread_create(&thread[i], NULL, read_table, &reader[i]), 0);
 	}
-	for (unsigned n = 0; n < test_size(200000, 400000); n++) {
+	for (unsigned n = 0; n < 4 * wave * test_size(1, 2); n++) {
 		/* waves of growing and shrinking */
 		uint32_t addr = 0x0b000000 | random_below(&random, CHURN);
-		bool shrink = n / 50000 % 2 == 1;
+		bool shrink = n / wave % 2 == 1;
 		struct prefix p = test_prefix(addr, 32);
 		struct dest_id id = dest_find(s.table, &p);
 
@@ -929,7 +931,7 @@ readers_beside_the_owner(void **state)
 			dest_publish(s.table, id, NULL, ++sequence);
 		if (n % 32 == 0)
 			dest_reclaim(s.table, sequence > 100 ? sequence - 100 : 0);
-		if (n % 100000 == 99999)
+		if (n % (2 * wave) == 2 * wave - 1)
 			end_of_wave(s.table, &sequence);
 	}
 	atomic_store(&s.stop, true);
