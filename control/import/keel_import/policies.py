@@ -218,7 +218,7 @@ def _finish_jumps(nodes, last):
         nodes.append({"seq": last + 10, "action": "deny"})
 
 
-def _callees_first(im):
+def callees_first(im):
     """The policies, each behind those that it calls."""
     done, seen = [], set()
     for first in im.document.get("route_policies", {}):
@@ -238,7 +238,7 @@ def _callees_first(im):
 def _limit_calls(im):
     """keeld puts the nodes of a called policy in the place of each call, twice where a node has a jump. A node of a call that is too much denies."""
     known = {}  # {policy: (nodes, policies in the longest chain of calls)}
-    for name in _callees_first(im):
+    for name in callees_first(im):
         total, chain, jumps = 2, 0, False
         for node in nodes_of(im, name):
             callee = node.get("call")
