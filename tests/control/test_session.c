@@ -3,6 +3,7 @@
 
 #include "tests/control/own_net.h"
 #include "tests/control/session_calls.h"
+#include "tests/lpm/size.h"
 
 #define OWN_AS 64512u
 #define OWN_ID 0xc0000201u
@@ -929,7 +930,7 @@ test_operator(void **state)
 
 /* ---- a peer that does not read ---- */
 
-#define MANY 100000u /* attribute sets: more than a retire list holds */
+#define MANY thread_turns(100000u, 25000u) /* attribute sets: more than a retire list holds */
 
 static void
 call_originate_many(void *arg)

@@ -384,6 +384,7 @@ test_refresh(void **state)
 	script_send_end_of_rib(&s, VPNV6);
 	wait_for(node_view(&n, 1).families[VPNV6].end_of_rib_received);
 	assert_true(node_view(&n, 1).families[VPNV4].end_of_rib_received);
+	wait_for(label_of(&routes[2]) == 22); /* the shard may be behind the session */
 	node_do(&n, call_refresh_import, &call);
 	assert_int_equal(call.result, REFRESH_SENT);
 	while (script_next(&s) != NULL && s.type != BGP_ROUTE_REFRESH)
