@@ -6,6 +6,7 @@ import gc
 import importlib
 import json
 import os
+import signal
 import sys
 
 from .document import Import
@@ -95,6 +96,7 @@ def main():
     if len(arguments) != 2 or arguments[0] not in DIALECTS:
         sys.stderr.write(USAGE)
         return WRONG_USAGE
+    signal.signal(signal.SIGINT, signal.SIG_DFL)
     gc.disable()  # a file makes no circles, and the collector would look at its elements again and again
     for stream in (sys.stdout, sys.stderr):
         stream.reconfigure(encoding="utf-8", errors="surrogateescape")
