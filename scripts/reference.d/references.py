@@ -11,6 +11,10 @@ OUTSIDE = [(re.compile(r"\bcontract(?:'s)? section|\bsections? [0-9, ]+(?:and [0
 RULE = re.compile(r"keel-policy\(7\) rules? ([0-9]+)(?:(?: to |, | and )([0-9]+))*")
 PAGE = re.compile(r"\b(keel[a-z.-]*)\(([1-8])\)")
 POLICY = "docs/man/keel-policy.7"
+LIFE = "docs/life.md"
+STEP = re.compile(r"^\| `(\w+)` \| ([\w/]+\.c) \|", re.M)
+WORD = re.compile(r"`([a-z0-9]+(?:_[a-z0-9]+)+)`")
+DEFINED = re.compile(r"^(?!static_assert)(?:[a-z][\w *]*[ *])?(\w+)\(", re.M)
 
 
 def generate(tree):
@@ -35,8 +39,24 @@ def rules(tree):
     return section[:section.index(".El")].count("\n.It")
 
 
+def life(tree):
+    """The steps of docs/life.md: each function is in its file, and each further function is one of the product."""
+    text, defined = tree.text(LIFE), {}
+
+    def of(path):
+        if path not in defined:
+            defined[path] = set(DEFINED.findall(tree.text(path))) if tree.exists(path) else set()
+        return defined[path]
+    steps = STEP.findall(text)
+    faults = ["%s: %s is no function of %s" % (LIFE, name, path) for name, path in steps if name not in of(path)]
+    product = [path for path in files(tree) if path.endswith((".c", ".h")) and not path.startswith("tests/")]
+    known = set().union(*(of(path) for path in product))
+    faults += ["%s: there is no function %s" % (LIFE, name) for name in WORD.findall(text) if name not in known and name != "max_prefixes"]
+    return faults if steps else faults + [LIFE + ": no steps"]
+
+
 def check(tree):
-    faults, last = [], rules(tree)
+    faults, last = life(tree), rules(tree)
     pages = {os.path.basename(p) for p in tree.files("docs/man", "*.[1-8]")}
     for path in files(tree):
         text = tree.text(path)
@@ -62,5 +82,7 @@ def plants(tree):
     return [("a reference to the contract", path, text + "/* contract section 5.13 */\n"),
             ("a reference to a document outside", path, text + "/* ../shared/architecture.md */\n"),
             ("a reference to an issue", path, text + "/* acceptance 3 of issue 2 */\n"),
+            ("a step of a function in another file", LIFE, tree.text(LIFE) + "\n| `change_publish` | rib/shard/shard.c | |\n"),
+            ("a function that does not exist", LIFE, tree.text(LIFE) + "\n`change_unpublish`\n"),
             ("a rule that does not exist", path, text + "/* keel-policy(7) rule 16 */\n"),
             ("a page that does not exist", path, text + "/* keel-mgr(8) */\n")]
