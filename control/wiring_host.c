@@ -310,8 +310,8 @@ host_address(void *ctx, struct vrf_id vrf, uint16_t port, const struct prefix *s
 }
 
 static void
-host_anycast(void *ctx, struct vrf_id vrf, uint16_t port, const struct ip_addr *addr, bool present)
-	RUNS_ON(role_host)
+host_anycast(void *ctx, struct vrf_id vrf, uint16_t port, const struct ip_addr *addr, bool present,
+	bool again) RUNS_ON(role_host)
 {
 	struct keeld *k = ctx;
 	int err = forwarder_anycast(port, addr, present);
@@ -320,6 +320,8 @@ host_anycast(void *ctx, struct vrf_id vrf, uint16_t port, const struct ip_addr *
 	if (err != 0)
 		log_event(LOG_ERROR, "anycast-address-not-set address=%s port=%s error=\"%s\"",
 			addr_format(addr, text), port_text(k, port), strerrordesc_np(-err));
+	if (again) /* the fib thread counts each report */
+		return;
 	wiring_send(&(struct message){.k = k,
 		.kind = MESSAGE_FIB_ADDRESS,
 		.address = {.vrf = vrf, .port = PORT_ANYCAST, .local = *addr, .present = present}});

@@ -168,7 +168,7 @@ anycast_pass(struct netlink *n, const struct link *l, const struct address *a, b
 		if (o != a && o->ifindex == a->ifindex && anycast_of(o, &other) &&
 			addr_equal(&any, &other))
 			return;
-	n->config.anycast(n->config.ctx, l->vrf, l->port, &any, present);
+	n->config.anycast(n->config.ctx, l->vrf, l->port, &any, present, false);
 }
 
 /* The kernel loses the routes of anycast addresses with a link that is set down. */
@@ -180,7 +180,7 @@ anycast_repeat(struct netlink *n, const struct link *l)
 	for (const struct address *a = n->addresses; a != NULL; a = a->next)
 		if (n->config.anycast != NULL && l->kind == LINK_PORT && a->ifindex == l->ifindex &&
 			anycast_of(a, &any))
-			n->config.anycast(n->config.ctx, l->vrf, l->port, &any, true);
+			n->config.anycast(n->config.ctx, l->vrf, l->port, &any, true, true);
 }
 
 /* Reports an address that was added to the list, or removed. */

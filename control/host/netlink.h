@@ -99,10 +99,11 @@ struct netlink_config {
 		const uint8_t mac[6]);
 	/*
 	 * RFC 4291 2.6.1: a port has an IPv6 subnet of at most 126 bits (RFC 6164), and thus the
-	 * subnet-router anycast address. Again when the port was set down and is set up. May be NULL.
+	 * subnet-router anycast address. `again`: present before, and the port was set down and is
+	 * set up. May be NULL.
 	 */
 	void (*anycast)(void *ctx, struct vrf_id vrf, uint16_t port, const struct ip_addr *addr,
-		bool present);
+		bool present, bool again);
 	/* Of ports. event_ns: monotonic time of the message */
 	void (*link)(void *ctx, uint16_t port, bool up, uint64_t event_ns);
 	/*

@@ -12,6 +12,7 @@
 #include "lpm/base/rights.h"
 
 #include <errno.h>
+#include <fcntl.h>
 #include <getopt.h>
 #include <jansson.h>
 #include <linux/capability.h>
@@ -67,7 +68,7 @@ rights_drop(void)
 static const char *const calls[] = {
 	"accept", "accept4", "brk", "clock_getres", "clock_gettime", "clock_nanosleep", "close",
 	"epoll_create1", "epoll_ctl", "epoll_pwait", "epoll_pwait2", "epoll_wait", "eventfd2",
-	"exit", "exit_group", "fcntl", "fstat", "futex", "getpid", "getpeername", "getrandom",
+	"exit", "exit_group", "fstat", "futex", "getpid", "getpeername", "getrandom",
 	"getsockname", "getsockopt", "gettid", "gettimeofday", "getuid", "madvise", "mremap",
 	"munmap", "nanosleep", "newfstatat", "pipe2", "poll", "ppoll", "read", "readv",
 	"recvfrom", "recvmsg", "restart_syscall", "rseq", "rt_sigaction", "rt_sigprocmask",
@@ -85,6 +86,8 @@ static const char *const calls[] = {
 static int
 calls_limit(void)
 {
+	static const scmp_datum_t controls[] = {
+		F_GETFD, F_SETFD, F_GETFL, F_SETFL, F_DUPFD_CLOEXEC};
 	scmp_filter_ctx f = seccomp_init(SCMP_ACT_ERRNO(EPERM));
 	int rc = f != NULL ? seccomp_attr_set(f, SCMP_FLTATR_CTL_TSYNC, 1) : -ENOTSUP;
 
@@ -94,10 +97,15 @@ calls_limit(void)
 		if (call != __NR_SCMP_ERROR)
 			rc = seccomp_rule_add(f, SCMP_ACT_ALLOW, call, 0);
 	}
-	/* the streams to keeld, and no other socket */
+	/* the streams to keeld */
 	if (rc == 0)
+		rc = seccomp_rule_add(f, SCMP_ACT_ALLOW, SCMP_SYS(socketpair), 2,
+			SCMP_A0(SCMP_CMP_EQ, AF_UNIX),
+			SCMP_A1(SCMP_CMP_MASKED_EQ, 0xf, SOCK_STREAM));
+	/* not F_SETOWN and F_SETSIG, which send a signal to a process of the same user */
+	for (size_t i = 0; i < sizeof(controls) / sizeof(controls[0]) && rc == 0; i++)
 		rc = seccomp_rule_add(
-			f, SCMP_ACT_ALLOW, SCMP_SYS(socketpair), 1, SCMP_A0(SCMP_CMP_EQ, AF_UNIX));
+			f, SCMP_ACT_ALLOW, SCMP_SYS(fcntl), 1, SCMP_A1(SCMP_CMP_EQ, controls[i]));
 	/* abort() */
 	if (rc == 0)
 		rc = seccomp_rule_add(f, SCMP_ACT_ALLOW, SCMP_SYS(tgkill), 1,
@@ -231,6 +239,7 @@ main(int argc, char **argv)
 	signal(SIGPIPE, SIG_IGN);
 	signal(SIGCHLD, SIG_DFL);
 	/* systemd signals all processes of a unit; keel-http serves until the end of keeld */
+	signal(SIGHUP, SIG_IGN);
 	signal(SIGTERM, SIG_IGN);
 	signal(SIGINT, SIG_IGN);
 	json_object_seed(0); /* reads a file */

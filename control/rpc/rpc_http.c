@@ -192,8 +192,11 @@ front_ready(struct watch *w, uint32_t events) RUNS_ON(role_main)
 	(void)events;
 	if (e == -EAGAIN || e == -EINTR)
 		return;
-	if (e == 0 && m.kind == FRONT_OPEN && fd >= 0) {
-		stream_open(h, &m, fd);
+	if (e == 0 && m.kind == FRONT_OPEN) {
+		if (fd >= 0)
+			stream_open(h, &m, fd);
+		else /* keel-http sees the end of its stream */
+			log_event(LOG_ERROR, "http-accept-failed error=\"%s\"", strerror(EMFILE));
 		return;
 	}
 	if (fd >= 0)

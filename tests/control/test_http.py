@@ -200,7 +200,8 @@ class Http(KeelTest):
         again = self.servers()
         self.assertEqual((again[0], again[1] != second), (first, True))
         for pid in again:  # a unit sends it to all processes: keeld decides
-            os.kill(pid, signal.SIGTERM)
+            for each in (signal.SIGHUP, signal.SIGTERM):
+                os.kill(pid, each)
         self.ask()
         os.kill(first, signal.SIGKILL)
         self.wait("the log line", lambda: "http-ended" in self.keel.log_text())

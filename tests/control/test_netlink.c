@@ -62,6 +62,7 @@ static struct {
 	struct ip_addr anycast;
 	bool anycast_present;
 	unsigned anycast_calls;
+	int anycast_claims; /* as the fib thread counts */
 	/* current routes of the kernel's table */
 	struct heard_route {
 		struct prefix prefix;
@@ -109,7 +110,8 @@ on_address(void *ctx, struct vrf_id vrf, uint16_t port, const struct prefix *sub
 }
 
 static void
-on_anycast(void *ctx, struct vrf_id vrf, uint16_t port, const struct ip_addr *addr, bool present)
+on_anycast(void *ctx, struct vrf_id vrf, uint16_t port, const struct ip_addr *addr, bool present,
+	bool again)
 {
 	(void)ctx;
 	if (vrf.v != 0 || port != PORT)
@@ -118,6 +120,7 @@ on_anycast(void *ctx, struct vrf_id vrf, uint16_t port, const struct ip_addr *ad
 	heard.anycast = *addr;
 	heard.anycast_present = present;
 	heard.anycast_calls++;
+	heard.anycast_claims += present ? !again : -1;
 	heard_unlock();
 }
 
@@ -1336,6 +1339,7 @@ test_anycast_of_subnets(void **state)
 	AWAIT(heard.anycast_present && addr_equal(&heard.anycast, &any));
 	assert_int_equal(thread_call(host, port_close, NULL), 0);
 	assert_false(heard.anycast_present);
+	assert_int_equal(heard.anycast_claims, 0);
 	stop();
 	run("ip address flush dev p1");
 }
