@@ -124,6 +124,32 @@ class Files(unittest.TestCase):
                     if n < CHECKED:
                         self.accepted(dialect, text)
 
+    def node(self, dialect, text):
+        """The first node of the only policy; None: it is left out."""
+        nodes = self.translated(dialect, text.encode())[0]["route_policies"][0]["nodes"]
+        return nodes[0] if nodes else None
+
+    def test_conditions_are_not_lost(self):
+        """Of lines without spaces before them, behind lines that are not known, of many words."""
+        self.assertEqual(self.node("frr", "route-map m permit 10\ndescription x\nmatch metric 5\n")["match"], {"med": 5})
+        self.assertIsNone(self.node("frr", "route-map m permit 10\nsuch a line\nmatch metric 5\n"))
+        self.assertIsNone(self.node("frr", "route-map m permit 10\nsuch a line\n match metric 5\n"))
+        self.assertEqual(self.node("vrp", "route-policy m permit node 10\ndescription x\nif-match cost 5\n")["match"], {"med": 5})
+        self.assertIsNone(self.node("vrp", "route-policy m permit node 10\nsuch a line\nif-match cost 5\n"))
+        numbers = " ".join("64512:%d" % i for i in range(100))
+        self.assertEqual(len(self.node("frr", "route-map m permit 10\n set community %s\n" % numbers)["set"]["communities"]["replace"]), 100)
+
+    def test_first_as_of_versions(self):
+        peers = "router bgp 64512\n neighbor 192.0.2.2 remote-as 64513\n neighbor 192.0.2.3 remote-as 64513\n no neighbor 192.0.2.3 enforce-first-as\n"
+        for version, checks in (("", [False, False]), ("frr version 9.1\n", [False, False]), ("frr version 10.2\n", [None, False])):
+            document = self.translated("frr", (version + peers).encode())[0]
+            self.assertEqual([p.get("enforce_first_as") for p in document["bgp"]["peers"]], checks)
+
+    def test_keys_are_hidden(self):
+        for dialect, text in (("frr", "key chain k\n key 1\n  key-string s3cret\ninterface e\n ip ospf message-digest-key 1 md5 s3cret\n"),
+                              ("bird", 'define KEY = "s3cret";\nprotocol bgp a { local as 64512; neighbor 192.0.2.2 as 64513;\n password\n "s3cret";\n}\n')):
+            self.assertNotIn("s3cret", "".join(self.translated(dialect, text.encode())[1]))
+
     def test_deep_files(self):
         """Neither long conditions nor chains of calls end the program."""
         where = " || ".join("net.len = %d || bgp_path.len = %d" % (i % 33, i) for i in range(3000))

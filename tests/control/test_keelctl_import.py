@@ -511,7 +511,7 @@ class Frr(Case):
         status, d, err = self.imported(EDGE.replace(" match ip address prefix-list bogons\n", " match source-protocol bgp\n"))
         self.assertEqual((status, d["route_policies"][0]["nodes"][0]), (1, node(5, "deny", match={})))
         status, d, err = self.imported(EDGE.replace(" set metric 5", " set community" + " 64512:1" * 80))
-        self.assertEqual((status, err.count("not carried: the line has too many words")), (1, 1))
+        self.assertEqual((status, err.count("not carried: ")), (0, 0), err)
 
     def nodes_of(self, text, name="in"):
         """Exit status, nodes of the policy, standard error; keeld accepts the document."""

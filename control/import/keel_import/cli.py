@@ -78,9 +78,15 @@ def _run(dialect, path, folder):
         sys.stdout.write(text)
         sys.stdout.flush()
     else:
-        _write(os.path.join(folder, DOCUMENT), text)
+        policies = os.path.join(folder, POLICIES)
         if result.text:
-            _write(os.path.join(folder, POLICIES), result.text)
+            _write(policies, result.text)
+        try:
+            _write(os.path.join(folder, DOCUMENT), text)
+        except OSError:
+            if result.text:
+                os.unlink(policies)
+            raise
     if result.not_carried:
         sys.stderr.write("keel-import: %d line%s not carried\n" % (result.not_carried, "" if result.not_carried == 1 else "s"))
     return REFUSED if result.not_carried else DONE

@@ -9,6 +9,8 @@ Sections of named elements are dicts {name: element} until result(). A key with 
   _partial     of a list: an entry is not carried               _unusable     of a list: its values are not known
   _filters_in, _filters_out  of a family: {key of `match`: name of a list; False: not carried}, beside the policy
 """
+import re
+
 from . import texts
 from .texts import FAMILIES, V4
 
@@ -53,6 +55,10 @@ def password_fault(text):
     return 'not carried: "***" stands for a hidden password' if text == "***" else None
 
 
+# Words of lines with a key; a text of BIRD that begins a line, or is the value of a constant, may be one.
+SECRET = re.compile(r"password|cipher|secret|key-string|md5|authentication|^\s*\"|\bdefine\s+\S+\s*=\s*\"")
+
+
 class Import:
     """One translation. `path`: of the file."""
 
@@ -69,6 +75,7 @@ class Import:
         self.routes = {}  # {prefix: [static route]}
         self.filter_policies = {}  # {nodes as a text: name}
         self.node = None  # the entry of a route map
+        self.last_node = None  # the one opened last
         self.family = V4  # of an address-family block; V4 outside; None: a family that is not carried
         self.in_bgp = self.in_rpki = False
         self.no_default_family = False
@@ -97,7 +104,7 @@ class Import:
         """Reports the verdict (None, "": done) of a line; `place`: its number, or FILE:NUMBER."""
         if verdict and verdict.startswith("not"):
             self.not_carried += 1
-        if "password" in text or "cipher" in text:
+        if SECRET.search(text):
             text = "password"
         self.report.append("%s: %s: %s\n" % (place, texts.safe(text), texts.safe(verdict) if verdict else "done"))
 
@@ -326,7 +333,7 @@ class Import:
         if node is None:
             node = places[seq] = {"seq": seq}
             nodes.append(node)
-        self.node = node
+        self.node = self.last_node = node
         if action == "deny":  # a deny calls nothing and ends the walk
             if "call" in node or "_goto" in node or "_wider" in node:
                 node["_deny_wider"] = True
@@ -337,6 +344,14 @@ class Import:
             self.lost("node %d would permit too much, and is left out" % seq)
         node["action"] = action
         return True
+
+    def stray(self):
+        """A condition outside of a node: a line that is not known came between, and the condition belongs to the last node."""
+        self.node = self.last_node
+        if self.node is not None:
+            self.wider_node()
+        self.node = None
+        return False
 
     def wider_node(self):
         """A condition of the node is lost. A deny stays, and denies more. A permit would permit too much: finish() removes the node."""

@@ -13,7 +13,9 @@ from .texts import V4, V6
 
 # Lines without a meaning for routes.
 IDLE = frozenset(("frr", "hostname", "log", "service", "exit", "end", "password", "enable", "line"))
-NODE_WORDS = frozenset(("match", "set", "call", "on-match", "continue"))
+NODE_WORDS = frozenset(("match", "set", "call", "on-match", "continue", "description", "optimization"))
+CONDITIONS = ("match", "call", "on-match", "continue")
+CHECKS_FIRST_AS = 10  # the first version of FRR that checks the first AS number by default
 
 
 # ---- lists ----
@@ -396,6 +398,7 @@ NEIGHBOR = Rows(
     ("no shutdown [...]", lambda im, o, rest: _shutdown(im, o, rest, no=True)),
     ("passive", put("passive")),
     ("enforce-first-as", put("enforce_first_as")),
+    ("no enforce-first-as", put("enforce_first_as", False)),
     ("ttl-security * 1", lambda im, o, word: put("gtsm")(im, o)),
     ("advertisement-interval *", put_number("min_advertisement_s", "timers")),
     ("local-as *", _local_as),
@@ -550,8 +553,15 @@ def _datacenter(im):
     return im.set_timers(im.bgp.setdefault("_timers", {}), "3", "9")
 
 
+def _version(im, text):
+    number = re.match("[0-9]{1,4}", text)
+    im.version = int(number[0]) if number else 0
+    return True
+
+
 LISTS = Rows(
     ("bgp route-map delay-timer *", done),
+    ("frr version *", _version),
     ("frr defaults datacenter", _datacenter),
     ("(ip|ipv6) prefix-list * * [...]", lambda im, family, name, first, rest: _prefix_list(im, family, name, [first] + rest)),
     ("ip|ipv6 route * * [...]", _static_route),
@@ -583,6 +593,8 @@ def _block_line(im, no, words):
         return _bgp_line(im, no, words)
     if im.in_rpki:
         return not no and RPKI.read(words, im)
+    if im.node is None and words[0] in CONDITIONS:
+        return im.stray()
     return im.node is not None and not no and _node_line(im, words)
 
 
@@ -592,6 +604,8 @@ def _line(im, indented, words):
     # vtysh reads lines of a route map without spaces before them, too
     if indented or (im.node is not None and words[0] in NODE_WORDS):
         return _block_line(im, no, words)
+    if im.node is None and not im.in_bgp and words[0] in CONDITIONS:
+        return im.stray()
     return not no and _top_line(im, words)
 
 
@@ -601,8 +615,8 @@ def _line(im, indented, words):
 def _peer_defaults(im, peer):
     """The defaults of bgpd for a peer, or the group of a range: IPv4 unicast, and all routes where policies are not needed."""
     group = im.group_of(peer)
-    # bgpd checks the first AS number only with `enforce-first-as`
-    if value_of(peer, group, "enforce_first_as") is None and value_of(peer, group, "asn") is not None:
+    # bgpd before FRR 10 checks the first AS number only with `enforce-first-as`
+    if im.version < CHECKS_FIRST_AS and value_of(peer, group, "enforce_first_as") is None and value_of(peer, group, "asn") is not None:
         peer["enforce_first_as"] = False
     # `timers bgp`, where neither the peer nor the group has times of its own
     timers = im.bgp.get("_timers")
@@ -619,6 +633,7 @@ def _peer_defaults(im, peer):
 def read(im, data):
     """Translates the file (bytes)."""
     im.first_gateway = True
+    im.version = 0
     im.no_policy_needed = im.no_import_check = False
     each_line(im, data, _line)
     im.key_of_families("route_reflector_client")

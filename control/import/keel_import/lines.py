@@ -6,21 +6,19 @@ from . import texts
 from .document import value_of
 from .texts import V4
 
-WORDS_MAX = 64
-
 
 # ---- lines ----
 
 
 def _split(text):
-    """At most WORDS_MAX words. The last word of a description runs to the end of the line."""
+    """The last word of a description runs to the end of the line."""
     words = texts.WORD.findall(text)
     if "description" in words:
         at = words.index("description")
         end = [m.end() for m in texts.WORD.finditer(text)][at]
-        if at + 2 < WORDS_MAX and text[end + 1:]:
+        if text[end + 1:]:
             return words[:at + 1] + [re.split("[\r\n]", text[end + 1:], 1)[0]]
-    return words[:WORDS_MAX]
+    return words
 
 
 def each_line(im, data, handle):
@@ -31,9 +29,7 @@ def each_line(im, data, handle):
         if not words or words[0][0] in "!#":
             continue
         im.verdict = ""
-        if len(words) == WORDS_MAX:
-            im.lost("the line has too many words")
-        elif not handle(im, text[0] in " \t", words) and not im.is_lost:
+        if not handle(im, text[0] in " \t", words) and not im.is_lost:
             im.lost("keel.json has no key of this meaning")
         im.report_line(im.line, re.split("[\r\n]", text, 1)[0] if "\r" in text else text.rstrip("\n"), im.verdict)
 

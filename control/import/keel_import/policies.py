@@ -178,6 +178,7 @@ class _Finisher:
             self.lost = self.lost or "_lost" in node or "call" in node
         # without this node a route could reach a later permit that the file keeps from it
         if (jumps or calls) and "_wider" in node:
+            self.im.end_report(self.policy["name"], "changed: node %d denies what comes to it, because it would permit too much" % node["seq"])
             becomes_deny(node)
 
     def _calls_itself(self, callee):

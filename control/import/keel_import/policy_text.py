@@ -161,7 +161,7 @@ def _community(text):
 
 def _communities(key, change):
     lines = ["delete %s;" % key] if "replace" in change else []
-    for verb, values in (("delete", change.get("remove")), ("add", change.get("replace")), ("add", change.get("add"))):
+    for verb, values in (("add", change.get("replace")), ("delete", change.get("remove")), ("add", change.get("add"))):  # the order of a node
         if values:
             values = [_community(value) for value in values]
             lines.append("%s %s;" % (verb, values[0] if len(values) == 1 else "[%s]" % ", ".join(values)))

@@ -436,7 +436,9 @@ def _top_line(im, words):
 
 
 def _line(im, indented, words):
-    if not indented and not (im.node is not None and words[0] in ("if-match", "apply")):
+    if im.node is None and not im.in_bgp and words[0] == "if-match":
+        return im.stray()
+    if not indented and not (im.node is not None and words[0] in ("if-match", "apply", "description", "goto", "undo")):
         return _top_line(im, words)
     undo = words[0] == "undo" and len(words) > 1
     if not im.in_bgp:
