@@ -128,7 +128,7 @@ class Installed(unittest.TestCase):
 
     @staticmethod
     def document(**more):
-        return {"router": {"asn": 64512, "router_id": "192.0.2.1"}, "bgp": {"peers": [PEER]}, **more}
+        return {"router": {"asn": 64512, "router_id": "192.0.2.1"}, "bgp": {"peers": [PEER]}, "management": {"http": "127.0.0.1:9179"}, **more}
 
     def dataplane(self):
         worker = max(os.sched_getaffinity(0))
@@ -152,6 +152,13 @@ class Installed(unittest.TestCase):
         keel = self.sh("id -u keel").strip(), self.sh("id -g keel").strip()
         self.assertEqual((set(s["Uid"].split()), set(s["Gid"].split())), ({keel[0]}, {keel[1]}))
         self.assertEqual((s["NoNewPrivs"], s["Seccomp"]), ("1", "2"))
+
+    def http_is_served(self):
+        """By keel-http, which has no capability; its second process has a filter of its own."""
+        self.assertIn("keel_peer_established", self.sh("python3 -c 'import urllib.request as u; print(u.urlopen(\"http://127.0.0.1:9179/metrics\").read().decode())'"))
+        states = [self.sh("cat /proc/%s/status" % pid) for pid in self.sh("pgrep -x keel-http").split()]
+        self.assertEqual([re.search("CapEff:\t(.*)", s)[1].strip("0") for s in states], ["", ""])
+        self.assertEqual(len({re.search("Seccomp_filters:\t(.*)", s)[1] for s in states}), 2, states)
 
     def test_01_install(self):
         begin = time.monotonic()
@@ -197,6 +204,7 @@ class Installed(unittest.TestCase):
         self.assertEqual(self.capabilities("keel-bgp"), 1 << CAPABILITIES["cap_net_bind_service"])
         self.has_the_units_privileges("keel-bgp")
         self.assertIn("LISTEN", self.sh("ss -ltnH 'sport = :179'"))
+        self.http_is_served()
 
     def test_05_users(self):
         """Members of the group may use the socket; other users may use the read-only socket."""
@@ -288,6 +296,7 @@ ip -n next address add 198.51.100.2/24 dev eth0 && ip -n next route add default 
         # the far ends of these are in namespaces, which keeld may not enter
         self.assertEqual(set(re.findall(r"vlan-tags port=(\S+)", self.journal("keel"))), {"wport", "nport"})
         self.assertRegex(self.sh("ps -Lo ni,comm %s" % self.show("keel-forwarder", "MainPID")), r"-20 keel-worker-0")
+        self.http_is_served()
         self.assertEqual(self.sh("systemctl is-active keel-bgp", check=False).strip(), "inactive")
         wait_for("the path", lambda: self.c.status("ip netns exec west ping -n -c 1 -W 1 198.51.100.2")[0] == 0)
         pid = self.show("keel-forwarder", "MainPID")
