@@ -593,19 +593,17 @@ def _block_line(im, no, words):
         return _bgp_line(im, no, words)
     if im.in_rpki:
         return not no and RPKI.read(words, im)
-    if im.node is None and words[0] in CONDITIONS:
-        return im.stray()
     return im.node is not None and not no and _node_line(im, words)
 
 
 def _line(im, indented, words):
     no = words[0] == "no" and len(words) > 1
     words = words[no:]
+    if im.node is None and not im.in_bgp and words[0] in CONDITIONS:
+        return im.stray()
     # vtysh reads lines of a route map without spaces before them, too
     if indented or (im.node is not None and words[0] in NODE_WORDS):
         return _block_line(im, no, words)
-    if im.node is None and not im.in_bgp and words[0] in CONDITIONS:
-        return im.stray()
     return not no and _top_line(im, words)
 
 
