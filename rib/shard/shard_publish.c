@@ -323,22 +323,27 @@ change_publish(struct shard *s, struct shard_table *t, struct dest_id id, const 
 	history_note(s, t, id, e, c);
 }
 
-/* The change is published: the result is kept for destinations with the paths `before`, if the set can be shared. */
+/*
+ * Publishes the change of one destination, keeps the result for destinations with the paths `before`, if the
+ * set can be shared, and drops the removed paths.
+ */
 static void
-reuse_keep(struct shard *s, struct shard_table *t, struct dest_id id, struct dest_ref before,
-	const struct edit *e, const struct making *m, const struct shard_wait *wait, unsigned waits)
-	RUNS_ON(role_rib)
+change_finish(struct shard *s, struct shard_table *t, struct dest_id id, const struct edit *e,
+	const struct making *m, struct stored paths, struct dest_ref before,
+	const struct shard_wait *wait, unsigned waits) RUNS_ON(role_rib)
 {
-	if (before.word == 0) /* the set has one owner */
-		return;
-	reuse_begin(s, t, id, before, e, m);
+	change_publish(s, t, id, e, &m->change, paths);
+	limit_count_change(s, t, m->change.take, m->change.drop, 1);
+	if (before.word != 0) /* else the set has one owner */
+		reuse_begin(s, t, id, before, e, m);
 	/* shared sets have at most PATHS_PACKED_MAX paths */
-	if (waits > 2 * PATHS_PACKED_MAX)
+	if (before.word != 0 && waits > 2 * PATHS_PACKED_MAX)
 		reuse_end(s);
-	if (s->reuse.table == NULL)
-		return;
-	s->reuse.waits = waits;
-	memcpy(s->reuse.wait, wait, waits * sizeof(wait[0]));
+	if (before.word != 0 && s->reuse.table != NULL) {
+		s->reuse.waits = waits;
+		memcpy(s->reuse.wait, wait, waits * sizeof(wait[0]));
+	}
+	old_dropped(s, t, id, e, &m->change);
 }
 
 void
@@ -355,10 +360,7 @@ publish_made(struct shard *s, struct shard_table *t, struct dest_id id, struct p
 	else if (set != NULL)
 		(void)count_waiting(s, t, set->path, set->count, 1, NULL, 0);
 	m->change.best = best_move_set(s, t, old, old_count, set);
-	change_publish(s, t, id, e, &m->change, (struct stored){.set = set});
-	limit_count_change(s, t, m->change.take, m->change.drop, 1);
-	reuse_keep(s, t, id, before, e, m, wait, waits);
-	old_dropped(s, t, id, e, &m->change);
+	change_finish(s, t, id, e, m, (struct stored){.set = set}, before, wait, waits);
 }
 
 bool
@@ -426,10 +428,7 @@ publish_one(struct shard *s, struct shard_table *t, struct dest_id id, const str
 	}
 	m->change.own =
 		m->change.differs; /* sets with imported paths are published by publish_made() */
-	change_publish(s, t, id, o->e, &m->change, (struct stored){.one = change});
-	limit_count_change(s, t, m->change.take, m->change.drop, 1);
-	reuse_keep(s, t, id, before, o->e, m, wait, waits);
-	old_dropped(s, t, id, o->e, &m->change);
+	change_finish(s, t, id, o->e, m, (struct stored){.one = change}, before, wait, waits);
 }
 
 /* ---- room in the forwarding tables ---- */
