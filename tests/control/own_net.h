@@ -30,7 +30,11 @@ own_net_enter(void)
 		      "ip address add 192.0.2.1/24 dev east; ip address add 192.0.2.2/24 dev east; "
 		      "ip address add 2001:db8:1::1/64 dev east nodad; "
 		      "ip address add 2001:db8:1::2/64 dev east nodad; "
-		      "ip address add 2001:db8:9::9/128 dev lo nodad") == 0;
+		      "ip address add 2001:db8:9::9/128 dev lo nodad; "
+		      /* A worker of the kernel adds the routes of IPv6 addresses, later under load. */
+		      "for i in $(seq 600); do "
+		      "[ $(ip -6 route show table local | grep -c ^local) -lt 8 ] || exit 0; "
+		      "sleep 0.1; done; exit 1") == 0;
 }
 
 /* Without permission, ports are shared with the whole host. */

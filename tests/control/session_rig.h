@@ -687,20 +687,28 @@ script_knock(struct script *s, const struct node *n, unsigned last)
 	assert_true(connect(s->fd, t, len) == 0 || errno == EINPROGRESS);
 }
 
+/* The pending error of the connection, 0 if none. */
+static inline int
+script_error(const struct script *s)
+{
+	socklen_t len = sizeof(int);
+	int error = 0;
+
+	assert_int_equal(getsockopt(s->fd, SOL_SOCKET, SO_ERROR, &error, &len), 0);
+	return error;
+}
+
 /* From 127.0.0.`last` to the node. rcvbuf 0: the default. */
 static inline void
 script_connect(struct script *s, const struct node *n, unsigned last, int rcvbuf)
 {
 	struct pollfd p = {.events = POLLOUT};
-	socklen_t len = sizeof(int);
-	int error = 0;
 
 	s->rcvbuf = rcvbuf;
 	script_knock(s, n, last);
 	p.fd = s->fd;
 	assert_int_equal(poll(&p, 1, WAIT_MS), 1);
-	assert_int_equal(getsockopt(s->fd, SOL_SOCKET, SO_ERROR, &error, &len), 0);
-	assert_int_equal(error, 0);
+	assert_int_equal(script_error(s), 0);
 	assert_int_equal(fcntl(s->fd, F_SETFL, 0), 0);
 }
 
