@@ -82,32 +82,71 @@ ctl_interrupt_clear(void)
 /* ---- calls ---- */
 
 #define CODE_READ_ONLY (-32011)
+#define CODE_CONFIGURATION (-32005)
+#define CODE_INVALID_PARAMS (-32602)
+
+/*
+ * The place of a fault as people read it: in the document, or the parameter. "" where the person's own
+ * line or the reason names the place.
+ */
+static const char *
+fault_place(long long code, const json_t *document, const char *path, char *buf, size_t size)
+{
+	if (code == CODE_CONFIGURATION)
+		return place_text(document, NULL, path, buf, size);
+	if (code != CODE_INVALID_PARAMS || *path == '\0' || strchr(path + 1, '/') != NULL)
+		return "";
+	snprintf(buf, size, "%s", path + 1);
+	for (char *p = strchr(buf, '_'); p != NULL; p = strchr(p, '_'))
+		*p = '-';
+	return buf;
+}
+
+static void
+fault_print(struct ctl *ctl, const json_t *error, const json_t *document, const json_t *e)
+{
+	const char *reason = text_of(e, "reason"), *place;
+	char buf[512];
+
+	place = fault_place(
+		number_of(error, "code"), document, text_of(e, "path"), buf, sizeof(buf));
+	ctl_fail(ctl, EXIT_REFUSED, "%s%s%s", place, *place != '\0' ? ": " : "",
+		strchr(reason, ' ') != NULL ? reason
+					    : text_of(error, "message")); /* else a code word */
+}
 
 void
 ctl_refused(struct ctl *ctl, const char *method, const json_t *error)
 {
-	const json_t *data = json_object_get(error, "data"),
-		     *errors = json_object_get(data, "errors"), *e;
+	const json_t *errors = json_object_get(json_object_get(error, "data"), "errors"), *e;
 	const char *message = text_of(error, "message");
+	long long code = number_of(error, "code");
+	json_t *candidate = NULL;
 	size_t i;
 
-	if (ctl->read_only && number_of(error, "code") == CODE_READ_ONLY) {
+	if (ctl->read_only && code == CODE_READ_ONLY) {
 		ctl_fail(ctl, EXIT_REFUSED,
-			"%s: not permitted: %s: %s; the read-only socket only shows (%d)", method,
-			ctl->socket, strerror(EACCES), CODE_READ_ONLY);
+			"not permitted: %s: %s; the read-only socket only shows%s", ctl->socket,
+			strerror(EACCES), ctl->raw ? " (-32011)" : "");
 		return;
 	}
-	if (json_array_size(errors) == 0)
-		ctl_fail(ctl, EXIT_REFUSED, "%s: %s (%lld)", method, message,
-			number_of(error, "code"));
+	if (json_array_size(errors) == 0 && ctl->raw)
+		ctl_fail(ctl, EXIT_REFUSED, "%s: %s (%lld)", method, message, code);
+	else if (json_array_size(errors) == 0)
+		ctl_fail(ctl, EXIT_REFUSED, "%s", message);
+	else if (!ctl->raw && code == CODE_CONFIGURATION && strcmp(method, "config.commit") == 0)
+		candidate = ctl_try(ctl, "config.get", json_pack("{s:s}", "source", "candidate"));
 	json_array_foreach(errors, i, e)
 	{
 		const char *path = text_of(e, "path");
 
-		ctl_fail(ctl, EXIT_REFUSED, "%s: %s: %s%s%s (%lld)", method,
-			text_of(error, "message"), path, *path != '\0' ? ": " : "",
-			text_of(e, "reason"), number_of(error, "code"));
+		if (!ctl->raw)
+			fault_print(ctl, error, json_object_get(candidate, "document"), e);
+		else
+			ctl_fail(ctl, EXIT_REFUSED, "%s: %s: %s%s%s (%lld)", method, message, path,
+				*path != '\0' ? ": " : "", text_of(e, "reason"), code);
 	}
+	json_decref(candidate);
 }
 
 /* Shows the wait for a slow answer on a terminal. */
@@ -350,7 +389,7 @@ parse_options(int argc, char **argv, struct ctl *ctl)
 			ctl->socket = optarg;
 			break;
 		case 'j':
-			ctl->json = true;
+			ctl->json = ctl->raw = true;
 			break;
 		case 'c':
 			complete_print(ctl, argv + optind, (unsigned)(argc - optind));

@@ -19,6 +19,9 @@
 #define EXIT_USAGE 2
 #define EXIT_NO_DAEMON 3
 
+/* The end of a message that what the line names does not exist. */
+#define NOT_THERE(ctl) ((ctl)->raw ? " (-32004)" : "")
+
 /* ---- keelctl_client.c: JSON-RPC over the Unix socket, one value per line ---- */
 
 struct client;
@@ -57,6 +60,7 @@ struct ctl {
 	int status; /* exit status of the program */
 	bool quiet; /* ctl_fail() sets only the status */
 	bool script; /* commands come from standard input, or are joined by `;` */
+	bool raw; /* errors have method, JSON Pointer and code: --json, rpc */
 	bool read_only; /* connected to `<socket>.ro`: the user may not open `socket` */
 	/* a progress line is visible; waited: the line is about a slow answer */
 	bool progress, waited;
@@ -90,7 +94,7 @@ json_t *ctl_ask(struct ctl *ctl, const char *method, json_t *params, json_t **er
  */
 bool ctl_send(struct ctl *ctl, const char *method, json_t *params);
 json_t *ctl_receive(struct ctl *ctl, const char *method);
-/* Prints an error of the daemon, one line per fault, and sets the status. */
+/* Prints an error of the daemon, one line per fault, in the words of people unless `raw`; sets the status. */
 void ctl_refused(struct ctl *ctl, const char *method, const json_t *error);
 /* As ctl_call(), but without message and status. */
 json_t *ctl_try(struct ctl *ctl, const char *method, json_t *params);
@@ -208,6 +212,17 @@ void edit_command(struct ctl *ctl, const struct command *c);
 /* bgp N: false, after an error message, unless N is router.asn. */
 bool edit_asn_agrees(struct ctl *ctl, unsigned asn);
 
+/* A line that sets one key of the peer or group, of its `timers`, or of its family. */
+struct setting {
+	const char *words;
+	enum { SETS_TRUE, SETS_TEXT, SETS_NUMBER, SETS_ASN } kind;
+	const char *key;
+	bool of_family, of_timers;
+	bool on; /* true is the default: undo sets false */
+	json_int_t number; /* without a word for it */
+};
+extern const struct setting settings[]; /* the last entry has no words */
+
 /* Applies a line in the view of `ctl` to a document, without the daemon. */
 bool edit_locally(struct ctl *ctl, const struct command *c, json_t *document);
 /* RFC 6902 operations from `was` to `is`. */
@@ -242,6 +257,15 @@ extern const char *const policy_values[][2];
 const char *policy_section(const struct command *c);
 /* Applies a line to a document with the section. A text in `note` is for the user. 0; -1 after a message. */
 int edit_policy_line(struct ctl *ctl, const struct command *c, json_t *document, char note[256]);
+
+/* ---- keelctl_place.c ---- */
+
+/*
+ * Names the place of a JSON Pointer in the words of lines. Elements of arrays have their names from the
+ * document or from `elements` of config.diff, with neither (NULL) their numbers. Returns printable text, as text_of(); `buf` is the space for it.
+ */
+const char *place_text(
+	const json_t *document, const json_t *elements, const char *path, char *buf, size_t size);
 
 /* ---- keelctl_import.c ---- */
 

@@ -52,20 +52,27 @@ commit_print(struct ctl *ctl, const json_t *result, unsigned confirm_s)
 {
 	bool changed = json_is_integer(json_object_get(result, "commit"));
 	const json_t *path;
+	json_t *restart = json_object_get(result, "restart_required"),
+	       *now = json_array_size(restart) == 0
+			      ? NULL
+			      : ctl_try(ctl, "config.get", json_pack("{s:s}", "source", "running"));
+	char place[512];
 	size_t i;
 
 	if (changed) {
 		printf("commit %s, revision %s\n", text_of(result, "commit"),
 			text_of(result, "revision"));
 		effects_print(ctl, json_object_get(result, "effects"));
-		json_array_foreach(json_object_get(result, "restart_required"), i, path)
+		json_array_foreach(restart, i, path)
 			printf("%s: saved; keeld goes on with the old value until its restart\n",
-				value_text(path));
+				place_text(json_object_get(now, "document"), NULL,
+					json_string_value(path), place, sizeof(place)));
 	} else {
 		printf("nothing to commit: the candidate is the running configuration, revision "
 		       "%s\n",
 			text_of(result, "revision"));
 	}
+	json_decref(now);
 	if (json_is_integer(json_object_get(result, "confirmed")))
 		printf("confirmed: %s\n", text_of(result, "confirmed"));
 	if (json_is_false(json_object_get(result, "persisted"))) {
@@ -390,11 +397,12 @@ static void
 diff_lines(struct ctl *ctl, const json_t *result, size_t max)
 {
 	const json_t *diff = json_object_get(result, "diff"), *op;
+	char place[512];
 	size_t i;
 
 	json_array_foreach(diff, i, op)
 	{
-		const char *what = text_of(op, "op");
+		const char *what = string_of(op, "op");
 		bool removed = strcmp(what, "remove") == 0, added = strcmp(what, "add") == 0;
 		const json_t *old = json_array_get(json_object_get(result, "old"), i);
 
@@ -407,7 +415,9 @@ diff_lines(struct ctl *ctl, const json_t *result, size_t max)
 			removed ? "- "
 			: added ? "+ "
 				: "~ ");
-		printf("%s ", text_of(op, "path"));
+		printf("%s ",
+			place_text(NULL, json_array_get(json_object_get(result, "elements"), i),
+				string_of(op, "path"), place, sizeof(place)));
 		if (!added && old != NULL)
 			print_value(old);
 		if (!added && !removed)
@@ -474,7 +484,7 @@ show_candidates(struct ctl *ctl, const json_t *result)
 		puts("no user has edits");
 }
 
-/* "commit 7", "error -32006", "done" */
+/* "commit 7", "refused: REASON", "done" */
 static void
 audit_result(struct table *t, const json_t *call)
 {
@@ -482,7 +492,7 @@ audit_result(struct table *t, const json_t *call)
 		     *commit = json_object_get(json_object_get(call, "result"), "commit");
 
 	if (error != NULL)
-		table_cell(t, RED, "error %s", text_of(error, "code"));
+		table_cell(t, RED, "refused: %s", text_of(error, "reason"));
 	else if (json_is_integer(commit))
 		table_cell(t, PLAIN, "commit %lld", (long long)json_integer_value(commit));
 	else

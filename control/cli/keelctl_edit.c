@@ -110,11 +110,11 @@ find_object(struct edit *e, size_t *at)
 	if (e->object != NULL)
 		return 0;
 	if (is_group(e))
-		return refuse(e, "there is no group \"%.64s\" (-32004)", e->c->group);
+		return refuse(e, "there is no group \"%.64s\"%s", e->c->group, NOT_THERE(e->ctl));
 	if (strcmp(view_vrf(e), "default") != 0)
-		return refuse(
-			e, "there is no peer %.64s in VRF %.64s (-32004)", e->c->peer, view_vrf(e));
-	return refuse(e, "there is no peer %.64s (-32004)", e->c->peer);
+		return refuse(e, "there is no peer %.64s in VRF %.64s%s", e->c->peer, view_vrf(e),
+			NOT_THERE(e->ctl));
+	return refuse(e, "there is no peer %.64s%s", e->c->peer, NOT_THERE(e->ctl));
 }
 
 /* The member `key` of the object or, for a peer, of its group; *inherited: of the group. */
@@ -318,7 +318,7 @@ set_group(struct edit *e)
 		return json_object_del(e->object, "group");
 	}
 	if (find_group(e, e->c->name, &group_at) == NULL)
-		return refuse(e, "there is no group \"%.64s\" (-32004)", e->c->name);
+		return refuse(e, "there is no group \"%.64s\"%s", e->c->name, NOT_THERE(e->ctl));
 	return json_object_set_new(e->object, "group", json_string(e->c->name));
 }
 
@@ -393,30 +393,20 @@ set_policy(struct edit *e)
 
 /* ---- settings of a peer or group ---- */
 
-enum setting_kind { SETS_TRUE, SETS_TEXT, SETS_NUMBER, SETS_ASN };
-
-/* A line that sets one key of the object, of its `timers`, or of its family. */
-static const struct setting {
-	const char *word; /* the last keyword of the line */
-	enum setting_kind kind;
-	const char *key;
-	bool of_family, of_timers;
-	bool on; /* true is the default: undo sets false */
-	json_int_t number; /* without a word for it */
-} settings[] = {
+const struct setting settings[] = {
 	{"description", SETS_TEXT, "description", false, false, false, 0},
 	{"ignore", SETS_TRUE, "shutdown", false, false, false, 0},
 	{"listen-only", SETS_TRUE, "passive", false, false, false, 0},
 	{"reflect-client", SETS_TRUE, "route_reflector_client", false, false, false, 0},
 	{"check-first-as", SETS_TRUE, "enforce_first_as", false, false, true, 0},
 	{"valid-ttl-hops", SETS_TRUE, "gtsm", false, false, false, 0},
-	{"simple", SETS_TEXT, "password", false, false, false, 0},
-	{"cipher", SETS_TEXT, "password", false, false, false, 0},
+	{"password simple", SETS_TEXT, "password", false, false, false, 0},
+	{"password cipher", SETS_TEXT, "password", false, false, false, 0},
 	{"connect-interface", SETS_TEXT, "source", false, false, false, 0},
 	{"ebgp-max-hop", SETS_NUMBER, "multihop", false, false, false, 255},
 	{"fake-as", SETS_ASN, "local_as", false, false, false, 0},
-	{"hold", SETS_NUMBER, "hold_s", false, true, false, 0},
-	{"connect-retry", SETS_NUMBER, "connect_retry_s", false, true, false, 0},
+	{"timer hold", SETS_NUMBER, "hold_s", false, true, false, 0},
+	{"timer connect-retry", SETS_NUMBER, "connect_retry_s", false, true, false, 0},
 	{"route-update-interval", SETS_NUMBER, "min_advertisement_s", false, true, false, 0},
 	{"next-hop-local", SETS_TRUE, "next_hop_self", true, false, false, 0},
 	{"next-hop-invariable", SETS_TRUE, "next_hop_unchanged", true, false, false, 0},
@@ -425,8 +415,21 @@ static const struct setting {
 	{"default-route-advertise", SETS_TRUE, "default_originate", true, false, false, 0},
 	{"advertise-community", SETS_TRUE, "send_communities", true, false, true, 0},
 	{"allow-as-loop", SETS_NUMBER, "allow_as_in", true, false, false, 1},
+	{0},
 };
-#define SETTINGS (sizeof(settings) / sizeof(settings[0]))
+
+/* The setting with this last keyword; the entry without words: no setting. */
+static const struct setting *
+setting_of(const char *word)
+{
+	const struct setting *s = settings;
+
+	while (s->words != NULL &&
+		strcmp(strrchr(s->words, ' ') != NULL ? strrchr(s->words, ' ') + 1 : s->words,
+			word) != 0)
+		s++;
+	return s;
+}
 
 static json_t *
 setting_value(const struct edit *e, const struct setting *s)
@@ -475,15 +478,13 @@ set_limit(struct edit *e)
 static int
 set_setting(struct edit *e)
 {
-	const struct setting *s = settings;
+	const struct setting *s = setting_of(e->c->setting);
 	json_t *home;
 	size_t at;
 
 	if (find_object(e, &at) != 0)
 		return -1;
-	while (s < settings + SETTINGS && strcmp(s->word, e->c->setting) != 0)
-		s++;
-	if (s == settings + SETTINGS)
+	if (s->words == NULL)
 		return set_limit(e);
 	home = setting_home(e, s);
 	if (e->c->keepalive != NULL && e->c->undo)
@@ -597,7 +598,7 @@ edit_group(struct edit *e)
 		return json_array_append_new(member_made(e->bgp, "groups", json_array()),
 			json_pack("{s:s}", "name", e->c->name));
 	if (e->c->undo && !there)
-		return refuse(e, "there is no group \"%.64s\" (-32004)", e->c->name);
+		return refuse(e, "there is no group \"%.64s\"%s", e->c->name, NOT_THERE(e->ctl));
 	return e->c->undo ? json_array_remove(json_object_get(e->bgp, "groups"), at) : 0;
 }
 

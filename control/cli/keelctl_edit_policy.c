@@ -279,15 +279,16 @@ remove_entry(struct ctl *ctl, const struct command *c, json_t *document)
 
 	list = named(lists, c->name, &at);
 	if (list == NULL) {
-		ctl_fail(ctl, EXIT_REFUSED, "there is no %s \"%.64s\" (-32004)", w->word, c->name);
+		ctl_fail(ctl, EXIT_REFUSED, "there is no %s \"%.64s\"%s", w->word, c->name,
+			NOT_THERE(ctl));
 		return -1;
 	}
 	entries = json_object_get(list, "entries");
 	if (c->index == NULL) {
 		if (!remove_entries(entries, w)) {
 			ctl_fail(ctl, EXIT_REFUSED,
-				"%s \"%.64s\" has no prefix of this address family (-32004)",
-				w->word, c->name);
+				"%s \"%.64s\" has no prefix of this address family%s", w->word,
+				c->name, NOT_THERE(ctl));
 			return -1;
 		}
 	} else {
@@ -295,8 +296,8 @@ remove_entry(struct ctl *ctl, const struct command *c, json_t *document)
 			return -1;
 		place = place_of(entries, (json_int_t)strtoull(c->index, NULL, 10), &same);
 		if (!same || !is_of_word(json_array_get(entries, place - 1), w)) {
-			ctl_fail(ctl, EXIT_REFUSED, "%s \"%.64s\" has no index %s (-32004)",
-				w->word, c->name, c->index);
+			ctl_fail(ctl, EXIT_REFUSED, "%s \"%.64s\" has no index %s%s", w->word,
+				c->name, c->index, NOT_THERE(ctl));
 			return -1;
 		}
 		json_array_remove(entries, place - 1);
@@ -353,7 +354,8 @@ find_policy(struct ctl *ctl, json_t *document, const char *name, size_t *at)
 	json_t *policy = named(json_object_get(document, "route_policies"), name, at);
 
 	if (policy == NULL)
-		ctl_fail(ctl, EXIT_REFUSED, "there is no route policy \"%.64s\" (-32004)", name);
+		ctl_fail(ctl, EXIT_REFUSED, "there is no route policy \"%.64s\"%s", name,
+			NOT_THERE(ctl));
 	return policy;
 }
 
@@ -364,8 +366,8 @@ find_node(struct ctl *ctl, const json_t *policy, json_int_t seq, size_t *at)
 	json_t *node = node_of(json_object_get(policy, "nodes"), seq, at);
 
 	if (node == NULL)
-		ctl_fail(ctl, EXIT_REFUSED, "route policy \"%.64s\" has no node %lld (-32004)",
-			string_of(policy, "name"), (long long)seq);
+		ctl_fail(ctl, EXIT_REFUSED, "route policy \"%.64s\" has no node %lld%s",
+			string_of(policy, "name"), (long long)seq, NOT_THERE(ctl));
 	return node;
 }
 
@@ -618,7 +620,7 @@ edit_member(
 	good = remove_member(object, w, rest, value);
 	json_decref(value);
 	if (!good) {
-		ctl_fail(ctl, EXIT_REFUSED, "the node has no such line (-32004)");
+		ctl_fail(ctl, EXIT_REFUSED, "the node has no such line%s", NOT_THERE(ctl));
 		return -1;
 	}
 	if (json_object_size(object) == 0)
@@ -679,7 +681,7 @@ edit_node(struct ctl *ctl, const struct command *c, const json_t *policy, json_t
 		return -1;
 	if (c->undo && (was == NULL || (value != NULL && !json_equal(was, value)))) {
 		json_decref(value);
-		ctl_fail(ctl, EXIT_REFUSED, "the node has no such line (-32004)");
+		ctl_fail(ctl, EXIT_REFUSED, "the node has no such line%s", NOT_THERE(ctl));
 		return -1;
 	}
 	if (c->undo) {

@@ -105,18 +105,14 @@ setting(struct lines *l, const char *name, const json_t *o, const char *key, con
 static void
 object_lines(struct lines *l, const char *name, const json_t *o)
 {
-	static const char *const words[][2] = {{"description", "description"},
-		{"shutdown", "ignore"}, {"passive", "listen-only"},
-		{"route_reflector_client", "reflect-client"},
-		{"enforce_first_as", "check-first-as"}, {"gtsm", "valid-ttl-hops"},
-		{"source", "connect-interface"}, {"multihop", "ebgp-max-hop"},
-		{"local_as", "fake-as"}};
 	const json_t *timers = json_object_get(o, "timers"),
 		     *keepalive = json_object_get(timers, "keepalive_s"),
 		     *hold = json_object_get(timers, "hold_s");
 
-	for (unsigned i = 0; i < sizeof(words) / sizeof(words[0]); i++)
-		setting(l, name, o, words[i][0], words[i][1]);
+	for (const struct setting *s = settings; s->words != NULL; s++) {
+		if (!s->of_family && !s->of_timers && strcmp(s->key, "password") != 0)
+			setting(l, name, o, s->key, s->words);
+	}
 	if (json_is_integer(keepalive) && json_is_integer(hold))
 		line(l, "peer %s timer keepalive %lld hold %lld", name,
 			(long long)json_integer_value(keepalive),
@@ -137,12 +133,6 @@ object_lines(struct lines *l, const char *name, const json_t *o)
 static void
 family_lines(struct lines *l, const char *name, const json_t *o)
 {
-	static const char *const words[][2] = {{"next_hop_self", "next-hop-local"},
-		{"next_hop_unchanged", "next-hop-invariable"},
-		{"remove_private_as", "public-as-only"}, {"as_override", "substitute-as"},
-		{"default_originate", "default-route-advertise"},
-		{"send_communities", "advertise-community"}, {"allow_as_in", "allow-as-loop"},
-		{"keep_all_routes", "keep-all-routes"}};
 	const json_t *f = json_object_get(json_object_get(o, "families"), l->local.family),
 		     *limit = json_object_get(f, "max_prefixes");
 	const char *action = string_of(limit, "action");
@@ -157,8 +147,11 @@ family_lines(struct lines *l, const char *name, const json_t *o)
 		line(l, "peer %s route-policy %s import", name, string_of(f, "import_policy"));
 	if (*string_of(f, "export_policy") != '\0')
 		line(l, "peer %s route-policy %s export", name, string_of(f, "export_policy"));
-	for (unsigned i = 0; i < sizeof(words) / sizeof(words[0]); i++)
-		setting(l, name, f, words[i][0], words[i][1]);
+	for (const struct setting *s = settings; s->words != NULL; s++) {
+		if (s->of_family)
+			setting(l, name, f, s->key, s->words);
+	}
+	setting(l, name, f, "keep_all_routes", "keep-all-routes");
 	if (limit != NULL)
 		line(l, "peer %s route-limit %lld%s", name, number_of(limit, "limit"),
 			strcmp(action, "warning") == 0	 ? " alert-only"

@@ -228,8 +228,8 @@ show_policy(struct ctl *ctl, const struct command *c)
 			one = policy;
 	}
 	if (c->name != NULL && one == NULL && json_array_size(texts) == 0)
-		ctl_fail(ctl, EXIT_REFUSED, "there is no policy \"%.64s\" (-32004)",
-			text_safe(c->name));
+		ctl_fail(ctl, EXIT_REFUSED, "there is no policy \"%.64s\"%s", text_safe(c->name),
+			NOT_THERE(ctl));
 	else if (ctl->json)
 		policies_json(result, c->name != NULL ? NULL : policies, one, texts);
 	else if (one != NULL)

@@ -34,7 +34,9 @@ rpc_command(struct ctl *ctl, const struct command *c)
 		if (params == NULL)
 			return;
 	}
+	ctl->raw = true;
 	result = ctl_call(ctl, c->method, params);
+	ctl->raw = ctl->json;
 	if (result != NULL)
 		ctl_print_json(result, ctl->terminal && !ctl->json);
 	json_decref(result);
@@ -104,8 +106,8 @@ instance_exists(struct ctl *ctl, const char *name)
 	}
 	json_decref(result);
 	if (!found)
-		ctl_fail(ctl, EXIT_REFUSED, "there is no VPN instance \"%.64s\" (-32004)",
-			text_safe(name));
+		ctl_fail(ctl, EXIT_REFUSED, "there is no VPN instance \"%.64s\"%s", text_safe(name),
+			NOT_THERE(ctl));
 	return found;
 }
 

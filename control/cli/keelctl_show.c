@@ -779,7 +779,7 @@ show_version(struct ctl *ctl, const json_t *result)
 {
 	const json_t *alarms = json_object_get(result, "alarms"), *a;
 	const char *dpdk = text_of(result, "dpdk_version");
-	char up[SHORT_TEXT];
+	char up[SHORT_TEXT], place[512];
 	size_t i;
 
 	printf("keeld %s, pid %s, up %s\n", text_of(result, "version"), text_of(result, "pid"),
@@ -792,7 +792,8 @@ show_version(struct ctl *ctl, const json_t *result)
 	json_array_foreach(json_object_get(result, "restart_required"), i, a)
 	{
 		print_colour(ctl, YELLOW, "restart required");
-		printf(": %s differs from the value in use\n", value_text(a));
+		printf(": %s differs from the value in use\n",
+			place_text(NULL, NULL, json_string_value(a), place, sizeof(place)));
 	}
 	json_array_foreach(alarms, i, a)
 	{

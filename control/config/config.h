@@ -457,10 +457,10 @@ void config_secrets_keep(json_t *document, const json_t *known);
 /* RFC 6902 operations that turn `from` into `to`. */
 json_t *config_diff(const json_t *from, const json_t *to);
 /*
- * As config_diff(). *old is an array with the value that each operation replaces or removes, null for an addition. Both are NULL when out of
- * memory.
+ * As config_diff(). *old is an array with the value that each operation replaces or removes, null for an addition. *elements has for each
+ * operation an array with the identifying keys of each element of an array in its path. All are NULL when out of memory.
  */
-json_t *config_diff_old(const json_t *from, const json_t *to, json_t **old);
+json_t *config_diff_old(const json_t *from, const json_t *to, json_t **old, json_t **elements);
 /*
  * Applies the edits between `from` and `edited` to `onto`. Elements of arrays are matched by their identifying keys, not by position. Where `onto` has
  * another change of the same value, the edit wins. An edit of an element missing in `onto` is dropped. NULL: out of memory.

@@ -636,13 +636,45 @@ config_merge(const json_t *document, const json_t *merge)
 
 /* ---- diff ---- */
 
+#define ELEMENTS_MAX 8 /* levels of arrays in a path */
+
 struct diff {
 	json_t *operations;
 	json_t *old; /* replaced and removed values, null for additions; NULL: not wanted */
+	json_t *elements; /* identities of the elements of arrays in each path; NULL: not wanted */
+	const json_t *element[ELEMENTS_MAX]; /* of the current place */
+	unsigned element_count;
 	char *path; /* of the current place */
 	size_t len, size;
 	bool failed; /* out of memory */
 };
+
+/* The keys that identify an element; `vrf` does so with others. */
+static const char *const identity_keys[] = {
+	"name", "address", "seq", "prefix", "source", "file", "vrf"};
+#define IDENTITY_KEYS (sizeof(identity_keys) / sizeof(identity_keys[0]))
+#define IDENTITY_KEYS_ALONE 4 /* the first keys, each of which identifies an element alone */
+
+static void
+emit_elements(struct diff *d)
+{
+	json_t *list = json_array();
+
+	for (unsigned i = 0; i < d->element_count && i < ELEMENTS_MAX; i++) {
+		json_t *o = json_object();
+
+		for (size_t k = 0; k < IDENTITY_KEYS; k++) {
+			json_t *id = json_object_get(d->element[i], identity_keys[k]);
+
+			if ((json_is_string(id) || json_is_integer(id)) &&
+				json_object_set(o, identity_keys[k], id) != 0)
+				d->failed = true;
+		}
+		json_array_append_new(list, o);
+	}
+	if (json_array_append_new(d->elements, list) != 0)
+		d->failed = true;
+}
 
 static void
 emit(struct diff *d, const char *op, const json_t *old, const json_t *value)
@@ -659,6 +691,8 @@ emit(struct diff *d, const char *op, const json_t *old, const json_t *value)
 	if (d->old != NULL &&
 		json_array_append_new(d->old, old != NULL ? json_deep_copy(old) : json_null()))
 		d->failed = true;
+	if (d->elements != NULL)
+		emit_elements(d);
 }
 
 /* Appends `/token`; returns the old length, for path_back(). */
@@ -690,10 +724,13 @@ path_push(struct diff *d, const char *token)
 }
 
 static size_t
-path_push_index(struct diff *d, size_t index)
+path_push_index(struct diff *d, size_t index, const json_t *element)
 {
 	char text[24];
 
+	if (d->element_count < ELEMENTS_MAX)
+		d->element[d->element_count] = element;
+	d->element_count++;
 	snprintf(text, sizeof(text), "%zu", index);
 	return path_push(d, text);
 }
@@ -703,6 +740,13 @@ path_back(struct diff *d, size_t len)
 {
 	d->len = len;
 	d->path[len] = '\0';
+}
+
+static void
+path_back_index(struct diff *d, size_t len)
+{
+	d->element_count--;
+	path_back(d, len);
 }
 
 static void diff_value(struct diff *d, const json_t *from, const json_t *to);
@@ -740,10 +784,8 @@ diff_object(struct diff *d, const json_t *from, const json_t *to) /* NOLINT(misc
 static char *
 identity_of(const json_t *element)
 {
-	static const char *const keys[] = {"name", "address", "seq", "prefix"};
-
-	for (size_t i = 0; i < sizeof(keys) / sizeof(keys[0]); i++) {
-		const json_t *id = json_object_get(element, keys[i]);
+	for (size_t i = 0; i < IDENTITY_KEYS_ALONE; i++) {
+		const json_t *id = json_object_get(element, identity_keys[i]);
 		if (id)
 			return json_dumps(id, JSON_ENCODE_ANY | JSON_COMPACT);
 	}
@@ -795,18 +837,22 @@ diff_aligned(struct diff *d, const json_t *from, const json_t *to, size_t first,
 		}
 	for (i = j = 0; i < n || j < m;) {
 		const uint16_t *cell = &common[i * (m + 1) + j];
-		size_t old = path_push_index(d, at);
-		if (i < n && j < m && !strcmp(a[i], b[j])) {
+		bool same = i < n && j < m && !strcmp(a[i], b[j]),
+		     removed = !same && i < n && (j == m || cell[m + 1] >= cell[1]);
+		size_t old = path_push_index(d, at,
+			removed ? json_array_get(from, first + i) : json_array_get(to, first + j));
+
+		if (same) {
 			diff_value(d, json_array_get(from, first + i++),
 				json_array_get(to, first + j++));
 			at++;
-		} else if (i < n && (j == m || cell[m + 1] >= cell[1])) {
+		} else if (removed) {
 			emit(d, "remove", json_array_get(from, first + i++), NULL);
 		} else {
 			emit(d, "add", NULL, json_array_get(to, first + j++));
 			at++;
 		}
-		path_back(d, old);
+		path_back_index(d, old);
 	}
 }
 
@@ -816,7 +862,8 @@ diff_in_order(struct diff *d, const json_t *from, const json_t *to, size_t first
 	size_t m) /* NOLINT(misc-no-recursion) */
 {
 	for (size_t i = 0; i < n || i < m; i++) {
-		size_t old = path_push_index(d, first + (i < m ? i : m));
+		size_t old = path_push_index(
+			d, first + (i < m ? i : m), json_array_get(i < m ? to : from, first + i));
 		if (i < n && i < m)
 			diff_value(
 				d, json_array_get(from, first + i), json_array_get(to, first + i));
@@ -824,7 +871,7 @@ diff_in_order(struct diff *d, const json_t *from, const json_t *to, size_t first
 			emit(d, "remove", json_array_get(from, first + i), NULL);
 		else
 			emit(d, "add", NULL, json_array_get(to, first + i));
-		path_back(d, old);
+		path_back_index(d, old);
 	}
 }
 
@@ -875,21 +922,26 @@ diff_value(struct diff *d, const json_t *from, const json_t *to) /* NOLINT(misc-
 }
 
 json_t *
-config_diff_old(const json_t *from, const json_t *to, json_t **old)
+config_diff_old(const json_t *from, const json_t *to, json_t **old, json_t **elements)
 {
 	struct diff d = {.operations = json_array(),
 		.old = old != NULL ? json_array() : NULL,
+		.elements = elements != NULL ? json_array() : NULL,
 		.size = 256,
 		.path = calloc(1, 256)};
 
 	if (d.path && d.operations)
 		diff_value(&d, from, to);
-	if (!d.path || d.failed || (old != NULL && d.old == NULL)) {
+	if (!d.path || d.failed || (old != NULL && d.old == NULL) ||
+		(elements != NULL && d.elements == NULL)) {
 		json_decref(d.operations);
 		json_decref(d.old);
-		d.operations = d.old = NULL;
+		json_decref(d.elements);
+		d.operations = d.old = d.elements = NULL;
 	}
 	free(d.path);
+	if (elements != NULL)
+		*elements = d.elements;
 	if (old != NULL)
 		*old = d.old;
 	return d.operations;
@@ -898,7 +950,7 @@ config_diff_old(const json_t *from, const json_t *to, json_t **old)
 json_t *
 config_diff(const json_t *from, const json_t *to)
 {
-	return config_diff_old(from, to, NULL);
+	return config_diff_old(from, to, NULL, NULL);
 }
 
 static bool
@@ -919,10 +971,10 @@ find_value(struct diff *d, const json_t *at, const json_t *value) /* NOLINT(misc
 	}
 	json_array_foreach(at, i, child)
 	{
-		old = path_push_index(d, i);
+		old = path_push_index(d, i, child);
 		if (find_value(d, child, value))
 			return true;
-		path_back(d, old);
+		path_back_index(d, old);
 	}
 	return false;
 }

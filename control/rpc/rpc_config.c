@@ -227,11 +227,11 @@ config_validate(struct rpc_env *env, json_t *params, struct rpc_call *call) RUNS
 static json_t *
 diff_answer(const json_t *from, const json_t *to) RUNS_ON(role_main)
 {
-	json_t *old, *diff = config_diff_old(from, to, &old);
+	json_t *old, *elements, *diff = config_diff_old(from, to, &old, &elements);
 
 	config_secrets_hide_diff(diff);
 	config_secrets_hide_old(diff, old);
-	return json_pack("{s:o, s:o}", "diff", diff, "old", old);
+	return json_pack("{s:o, s:o, s:o}", "diff", diff, "old", old, "elements", elements);
 }
 
 #define TEXT_SHOWN_MAX (1u << 20)
@@ -1007,6 +1007,9 @@ static const struct rpc_field diff_result[] = {
 		operation_fields},
 	{"old", "any[]",
 		"For each operation the value that it replaces or removes; null for `add`."},
+	{"elements", "any[]",
+		"For each operation the elements of arrays in its path, in order, each with those "
+		"of `name`, `address`, `seq`, `prefix`, `source`, `file` and `vrf` that it has."},
 	{"revision", "integer", "Revision of the candidate."},
 	{"conflicts", "object[]",
 		"The objects of the candidate that another commit has changed since.",
@@ -1145,6 +1148,7 @@ static const struct rpc_field history_result[] = {
 	{"diff?", "object[]", "With `id`: RFC 6902 operations from the commit before.",
 		operation_fields},
 	{"old?", "any[]", "As in `config.diff`."},
+	{"elements?", "any[]", "As in `config.diff`."},
 	{"policy_files?", "object[]", "With `id`: the policy files that differ.", text_fields},
 	{0},
 };

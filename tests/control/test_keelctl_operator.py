@@ -85,10 +85,10 @@ class Operator(Pair):
             {"op": "add", "path": "/bgp/peers/3/password", "value": "first"},
             {"op": "add", "path": "/prefix_lists", "value": [{"name": "g", "entries": []}]}]})])
         self.assertEqual(self.good("show diff").splitlines(), [
-            '~ /bgp/peers/1/families/ipv6-unicast/import_policy "accept-all" -> "deny-all"',
-            "- /bgp/peers/3 " + json.dumps(peers[3], separators=(",", ":")),
-            '+ /bgp/peers/3/password "***"',
-            '+ /prefix_lists [{"name":"g","entries":[]}]'])
+            '~ peer 2001:db8::2: ipv6-unicast: route-policy import "accept-all" -> "deny-all"',
+            "- peer 192.0.2.98 " + json.dumps(peers[3], separators=(",", ":")),
+            '+ peer 192.0.2.99: password simple "***"',
+            '+ ip-prefix [{"name":"g","entries":[]}]'])
         diff = json.loads(self.good("--json show diff"))
         self.assertEqual(diff["old"], ["accept-all", peers[3], None, None])
         self.assertEqual([sorted(op) for op in diff["diff"]], [["op", "path", "value"], ["op", "path"]] + 2 * [["op", "path", "value"]])
@@ -96,10 +96,10 @@ class Operator(Pair):
         self.addCleanup(self.wait, "the routes", self.complete)  # after the rollback, which sends a ROUTE-REFRESH
         self.good("commit")
         self.addCleanup(self.good, ["rpc", "config.rollback", '{"to": 0}'])
-        for change, expected in (({"op": "replace", "path": "/bgp/peers/3/password", "value": "second"}, '~ /bgp/peers/3/password "***" -> "***"'),
-                                 ({"op": "remove", "path": "/bgp/peers/3/password"}, '- /bgp/peers/3/password "***"'),
+        for change, expected in (({"op": "replace", "path": "/bgp/peers/3/password", "value": "second"}, '~ peer 192.0.2.99: password simple "***" -> "***"'),
+                                 ({"op": "remove", "path": "/bgp/peers/3/password"}, '- peer 192.0.2.99: password simple "***"'),
                                  ({"op": "remove", "path": "/bgp/peers/3"},
-                                  "- /bgp/peers/3 " + json.dumps(dict(peers[4], password="***"), separators=(",", ":")))):
+                                  "- peer 192.0.2.99 " + json.dumps(dict(peers[4], password="***"), separators=(",", ":")))):
             self.good(["rpc", "config.edit", json.dumps({"patch": [change]})])
             self.assertEqual(self.good("show diff"), expected + "\n")
             self.good("discard")
@@ -169,7 +169,7 @@ class Operator(Pair):
         self.assertEqual(self.as_nobody("show", "route", "203.0.113.0/24")[::2], (0, ""))
         status, out, err = self.as_nobody("refresh", "bgp", "all", "import")
         self.assertEqual((status, out), (1, ""))
-        self.assertEqual(err, "keelctl: bgp.refresh: not permitted: %s: Permission denied; the read-only socket only shows (-32011)\n" %
+        self.assertEqual(err, "keelctl: not permitted: %s: Permission denied; the read-only socket only shows\n" %
                          self.sockets[0])
         os.chmod(self.dir, 0o700)
         status, out, err = self.as_nobody("show", "version")

@@ -141,7 +141,7 @@ class Shell(Operator):
                 self.declined += 1
                 assert "nothing was committed" in self.say("n"), self.text
                 return
-        if "Conflict" in out:
+        if "changed by" in out:
             self.conflicts += 1
             self.say("resolve " + self.random.choice(("mine", "theirs")))
         self.committed(out)
@@ -178,14 +178,14 @@ class Script(Operator):
     def commit(self):
         comment = self.words()
         out = self.ctl("commit", "comment", comment)
-        if "(-32007)" in out:
+        if "would end" in out:
             assert "nothing was committed" in out, out
             if self.random.randrange(2):
                 self.declined += 1
                 return
             self.announced += RESETS.findall(out)
             out = self.ctl("commit", "comment", comment, "force")
-        if "Conflict" in out:
+        if "changed by" in out:
             self.conflicts += 1
             self.ctl("resolve", self.random.choice(("mine", "theirs")))
         self.committed(out)
