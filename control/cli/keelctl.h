@@ -62,6 +62,8 @@ struct ctl {
 	bool script; /* commands come from standard input, or are joined by `;` */
 	bool raw; /* errors have method, JSON Pointer and code: --json, rpc */
 	bool read_only; /* connected to `<socket>.ro`: the user may not open `socket` */
+	/* the commands as typed, and the copy that was split into words; NULL: words of the caller */
+	const char *typed, *split;
 	/* a progress line is visible; waited: the line is about a slow answer */
 	bool progress, waited;
 	char where[32]; /* prefix of messages: "keelctl: ", "line 3: " */

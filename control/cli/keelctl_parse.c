@@ -574,6 +574,7 @@ keyword_takes(const struct walk *w, const char *word, bool *takes)
 struct fault {
 	char *text;
 	size_t size;
+	unsigned *word; /* number of the wrong word, from 1; may be NULL */
 };
 
 static int fault(const struct fault *f, const char *fmt, ...) __attribute__((format(printf, 2, 3)));
@@ -585,6 +586,25 @@ fault(const struct fault *f, const char *fmt, ...)
 
 	va_start(ap, fmt);
 	vsnprintf(f->text, f->size, fmt, ap);
+	va_end(ap);
+	return -EINVAL;
+}
+
+/* A fault of the word at position `at`: `word 3 "x"`, and the message. */
+static int fault_at(const struct fault *f, unsigned at, const char *word, const char *fmt, ...)
+	__attribute__((format(printf, 4, 5)));
+
+static int
+fault_at(const struct fault *f, unsigned at, const char *word, const char *fmt, ...)
+{
+	int len = snprintf(f->text, f->size, "word %u \"%.64s\"", at + 1, word);
+	va_list ap;
+
+	if (f->word != NULL)
+		*f->word = at + 1;
+	va_start(ap, fmt);
+	if (len >= 0 && (size_t)len < f->size)
+		vsnprintf(f->text + len, f->size - (size_t)len, fmt, ap);
 	va_end(ap);
 	return -EINVAL;
 }
@@ -660,6 +680,7 @@ incomplete(const struct walk *w, char *const *words, unsigned count, const struc
 	for (unsigned i = 0; i < count && at < sizeof(before); i++)
 		at += (size_t)snprintf(
 			before + at, sizeof(before) - at, "%s%s", i > 0 ? " " : "", words[i]);
+	*f->word = count + 1;
 	return fault(f, "expected %s after \"%s\"", wanted, before);
 }
 
@@ -707,12 +728,11 @@ unexpected(const struct walk *w, char *const *words, const struct fault *f)
 
 	names_of(w, &n, true, "", 0);
 	if (n.count == 0)
-		return fault(f, "word %u \"%.64s\": nothing may follow here", w->at + 1, word);
+		return fault_at(f, w->at, word, ": nothing may follow here");
 	if (views != 0)
-		return fault(f, "word %u \"%.64s\" belongs to the %s; here expected %s", w->at + 1,
-			word, view_name(views), names_text(&n, wanted, sizeof(wanted)));
-	return fault(f, "word %u \"%.64s\": expected %s", w->at + 1, word,
-		names_text(&n, wanted, sizeof(wanted)));
+		return fault_at(f, w->at, word, " belongs to the %s; here expected %s",
+			view_name(views), names_text(&n, wanted, sizeof(wanted)));
+	return fault_at(f, w->at, word, ": expected %s", names_text(&n, wanted, sizeof(wanted)));
 }
 
 /* ---- words ---- */
@@ -740,7 +760,7 @@ word_find(const struct walk *w, char *const *words, bool *takes, const struct fa
 				   place_takes(place_at(w, w->at, i), word);
 			found += takes[i];
 			if (takes[i] && used_before(w, w->at, i))
-				return fault(f, "word %u \"%.64s\" is repeated", w->at + 1, word);
+				return fault_at(f, w->at, word, " is repeated");
 		}
 	}
 	if (found > 0)
@@ -749,7 +769,7 @@ word_find(const struct walk *w, char *const *words, bool *takes, const struct fa
 	if (n.count == 0 || *word == '\0')
 		return unexpected(w, words, f);
 	if (n.count > 1)
-		return fault(f, "word %u \"%.64s\" is ambiguous: %s", w->at + 1, word,
+		return fault_at(f, w->at, word, " is ambiguous: %s",
 			names_text(&n, could_be, sizeof(could_be)));
 	for (unsigned i = 0; i < set; i++)
 		takes[i] = place_at(w, w->at, i)->text == n.name[0];
@@ -766,8 +786,7 @@ walk_words(struct walk *w, unsigned view, char *const *words, unsigned count, co
 		int err;
 
 		if (i == COMMAND_WORDS_MAX)
-			return fault(
-				f, "word %u \"%.64s\": nothing may follow here", i + 1, words[i]);
+			return fault_at(f, i, words[i], ": nothing may follow here");
 		err = word_find(w, words, takes, f);
 		if (err != 0)
 			return err;
@@ -1022,20 +1041,31 @@ host_bits_clear(unsigned char *bytes, unsigned octets, unsigned len)
 	return clear;
 }
 
-/* The words of a line, for their numbers in messages. */
+/* The words of a line, for their positions in messages. */
 struct line {
 	char *const *words;
 	unsigned count;
 };
 
 static unsigned
-word_number(const struct line *l, const char *word)
+position_of(const struct line *l, const char *word)
 {
 	unsigned i = 0;
 
 	while (i < l->count && l->words[i] != word)
 		i++;
-	return i + 1;
+	return i;
+}
+
+/* Notes the last word that may abbreviate the keyword, or is it, as the wrong one. */
+static const char *
+at_keyword(const struct line *l, const struct fault *f, const char *keyword)
+{
+	for (unsigned i = 0; i < l->count; i++) {
+		if (strncmp(keyword, l->words[i], strlen(l->words[i])) == 0)
+			*f->word = i + 1;
+	}
+	return keyword;
 }
 
 static int
@@ -1055,8 +1085,8 @@ check_host_bits(const char *prefix, const struct line *l, const struct fault *f)
 	if (af == 0 || host_bits_clear(bytes, af == AF_INET ? 4 : 16, (unsigned)atoi(slash + 1)))
 		return 0;
 	inet_ntop(af, bytes, text, sizeof(text));
-	return fault(f, "word %u \"%.64s\" has host bits (set beyond its length): expected %s%s",
-		word_number(l, prefix), prefix, text, slash);
+	return fault_at(f, position_of(l, prefix), prefix,
+		" has host bits (set beyond its length): expected %s%s", text, slash);
 }
 
 static const char *
@@ -1092,8 +1122,7 @@ interpret_family(struct command *c, const struct line *l, const struct fault *f)
 	const char *subject = c->prefix != NULL ? c->prefix : c->address;
 
 	if (subject != NULL && c->family != NULL && !family_holds(c->family, subject))
-		return fault(f, "word %u \"%.64s\" is not of %s", word_number(l, subject), subject,
-			c->family);
+		return fault_at(f, position_of(l, subject), subject, " is not of %s", c->family);
 	if (c->family != NULL)
 		return 0;
 	if (subject == NULL && is_of_route(c))
@@ -1121,29 +1150,31 @@ interpret_rest(struct command *c, const struct line *l, const struct fault *f)
 		interpret_family(c, l, f) != 0)
 		return -EINVAL;
 	if (c->rd != NULL && !is_vpn(c->family))
-		return fault(f, "\"rd\" is only valid with \"vpnv4\" and \"vpnv6\"");
+		return fault(f, "\"%s\" is only valid with \"vpnv4\" and \"vpnv6\"",
+			at_keyword(l, f, "rd"));
 	if ((c->kind == COMMAND_SHOW_FATE || c->kind == COMMAND_SHOW_CHANGES) &&
 		is_vpn(c->family) && c->rd == NULL)
 		return fault(f,
 			"\"%s\" is only valid with \"rd RD\": each route distinguisher has a "
 			"route of its own",
-			c->kind == COMMAND_SHOW_FATE ? "fate" : "history");
+			at_keyword(l, f, c->kind == COMMAND_SHOW_FATE ? "fate" : "history"));
 	if (c->address != NULL && is_vpn(c->family) && c->rd == NULL)
 		return fault(f,
 			"\"%.64s\" is only valid with \"rd RD\": each route distinguisher has a "
 			"longest match of its own",
-			c->address);
+			at_keyword(l, f, c->address));
 	if (c->address != NULL &&
 		(c->longer || c->community != NULL || c->regex != NULL || c->count ||
 			c->peer != NULL || c->advertised || c->received))
 		return fault(f,
 			"\"%.64s\": expected a prefix with its length, because other words follow",
-			c->address);
+			at_keyword(l, f, c->address));
 	if ((c->advertised || c->received) && c->peer == NULL)
 		return fault(f, "\"%s\" is only valid with \"peer ADDRESS\"",
-			c->advertised ? "advertised" : "received");
+			at_keyword(l, f, c->advertised ? "advertised" : "received"));
 	if (c->advertised && c->received)
-		return fault(f, "\"advertised\" and \"received\" exclude each other");
+		return fault(f, "\"advertised\" and \"%s\" exclude each other",
+			at_keyword(l, f, "received"));
 	return 0;
 }
 
@@ -1175,7 +1206,7 @@ int
 command_parse(unsigned view, char *const *words, unsigned count, struct command *out, char *error,
 	size_t size)
 {
-	const struct fault f = {error, size};
+	const struct fault f = {error, size, &out->wrong};
 	struct walk *w = malloc(sizeof(*w));
 	int err;
 
@@ -1209,7 +1240,7 @@ unsigned
 command_choices(unsigned view, char *const *words, unsigned count,
 	struct command_choice out[COMMAND_CHOICES_MAX], char *error, size_t size)
 {
-	const struct fault f = {error, size};
+	const struct fault f = {error, size, NULL};
 	struct walk *w = malloc(sizeof(*w));
 	unsigned n = 0;
 
@@ -1308,7 +1339,7 @@ split_rest(char *at)
 int
 command_split(char **line, char *words[COMMAND_WORDS_MAX], char *error, size_t size)
 {
-	const struct fault f = {error, size};
+	const struct fault f = {error, size, NULL};
 	char *at = *line, *next;
 	int n = 0;
 

@@ -103,6 +103,7 @@ enum command_kind {
  */
 struct command {
 	enum command_kind kind;
+	unsigned wrong; /* after an error: number of the wrong word, from 1; 0: unknown */
 	bool undo;
 	const char *method, *params; /* for rpc */
 	/* of a refresh, a reset, a route, a view; of show vrf and show bgp, NULL without a word */

@@ -2,10 +2,13 @@
 /* Runs a command, or a script of commands, in the current view. */
 #include "control/cli/keelctl.h"
 
+#include <ctype.h>
+#include <locale.h>
 #include <poll.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <wchar.h>
 
 /* ---- rpc ---- */
 
@@ -187,6 +190,80 @@ view_command(struct ctl *ctl, const struct command *c)
 	}
 }
 
+/* ---- the place of a wrong word ---- */
+
+#define SHOWN 400 /* octets of a line that are shown, half of them before the wrong word */
+
+/* Prints the line on stderr, and `^` below the octet `at`. */
+static void
+print_point(const char *line, size_t len, size_t at)
+{
+	size_t from = at > SHOWN / 2 ? at - SHOWN / 2 : 0, n;
+	char pad[SHOWN + 8] = "";
+	unsigned pads = 0;
+
+	if (MB_CUR_MAX == 1)
+		setlocale(LC_CTYPE, "C.UTF-8");
+	while (from > 0 && from < at && ((unsigned char)line[from] & 0xc0) == 0x80)
+		from++;
+	for (size_t i = from; i < len && i < from + SHOWN; i += n) {
+		wchar_t c = 0;
+		int width;
+
+		n = mbrtowc(&c, line + i, len - i, &(mbstate_t){0});
+		n = n == 0 || n > len - i ? 1 : n;
+		width = line[i] == '\t' ? 1 : wcwidth(c);
+		fprintf(stderr, "%.*s", width < 0 ? 1 : (int)n, width < 0 ? "?" : line + i);
+		for (int k = 0; i < at && k < (width < 0 ? 1 : width); k++)
+			pad[pads++] = line[i] == '\t' ? '\t' : ' ';
+	}
+	fprintf(stderr, "\n%s%s^\n", pad, at >= len ? " " : "");
+}
+
+/* Shows the place of the wrong word, the last of `count` words or after the last, in the line. */
+static void
+line_point(const struct ctl *ctl, char *const *words, unsigned count, unsigned wrong)
+{
+	char joined[4096] = "";
+	const char *line = joined, *end;
+	size_t at = 0, len = 0;
+
+	if (ctl->quiet || count == 0 || wrong == 0)
+		return;
+	fflush(stdout); /* keep the order of both streams on a terminal */
+	if (ctl->typed != NULL) {
+		line = ctl->typed + (words[0] - ctl->split);
+		end = line + (words[count - 1] - words[0]) + strlen(words[count - 1]);
+		len = (size_t)(end - line) + strcspn(end, ";#\n");
+		while (len > 0 && isspace((unsigned char)line[len - 1]))
+			len--;
+		at = wrong <= count ? (size_t)(words[wrong - 1] - words[0]) : len;
+	} else {
+		for (unsigned i = 0; i < count && len < sizeof(joined); i++) {
+			at = i + 1 == wrong ? len + (i > 0) : at;
+			len += (size_t)snprintf(joined + len, sizeof(joined) - len, "%s%s",
+				i > 0 ? " " : "", words[i]);
+		}
+		len = strlen(joined);
+		at = wrong <= count && at < len ? at : len;
+	}
+	print_point(line, len, at);
+}
+
+/* Answers a line of another router with the keelctl line for the same task. */
+static void
+line_wrong(struct ctl *ctl, char *const *words, unsigned count, unsigned wrong, const char *error)
+{
+	char use[256];
+
+	if (foreign_line(words, count, use, sizeof(use))) {
+		ctl_fail(ctl, EXIT_USAGE, "use: %s", text_safe(use));
+	} else {
+		line_point(ctl, words, count, wrong);
+		ctl_fail(ctl, EXIT_USAGE, "%s", text_safe(error));
+	}
+}
+
 /* ---- watch ---- */
 
 #define WATCH_S 2
@@ -208,7 +285,7 @@ watch_words(struct ctl *ctl, char *const *words, unsigned count)
 	char error[1024];
 
 	if (command_parse(ctl->view, words, count, &c, error, sizeof(error)) != 0)
-		ctl_fail(ctl, EXIT_USAGE, "%s", text_safe(error));
+		line_wrong(ctl, words, count, c.wrong, error);
 	else if (!is_show(&c))
 		ctl_fail(ctl, EXIT_USAGE, "only valid with a show command");
 	else if (ctl->script)
@@ -233,14 +310,17 @@ static void
 watch_text(struct ctl *ctl, const char *text)
 {
 	char *words[COMMAND_WORDS_MAX], error[256], *copy = strdup(text), *at = copy;
+	const char *typed = ctl->typed;
 	int n = copy != NULL ? command_split(&at, words, error, sizeof(error)) : -1;
 
+	ctl->typed = NULL; /* the words are those of the copy */
 	if (copy == NULL)
 		ctl_fail(ctl, EXIT_REFUSED, "out of memory");
 	else if (n < 0)
 		ctl_fail(ctl, EXIT_USAGE, "%s", text_safe(error));
 	else
 		watch_words(ctl, words, (unsigned)n);
+	ctl->typed = typed;
 	free(copy);
 }
 
@@ -347,18 +427,6 @@ command_run(struct ctl *ctl, const struct command *c)
 	}
 }
 
-/* Answers a line of another router with the keelctl line for the same task. */
-static void
-line_wrong(struct ctl *ctl, char *const *words, unsigned count, const char *error)
-{
-	char use[256];
-
-	if (foreign_line(words, count, use, sizeof(use)))
-		ctl_fail(ctl, EXIT_USAGE, "use: %s", text_safe(use));
-	else
-		ctl_fail(ctl, EXIT_USAGE, "%s", text_safe(error));
-}
-
 /* The word of VRP, perhaps abbreviated, or of FRR. */
 static bool
 is_node_header(const char *word)
@@ -369,7 +437,7 @@ is_node_header(const char *word)
 void
 run_words(struct ctl *ctl, char *const *words, unsigned count)
 {
-	struct command command;
+	struct command command = {.wrong = 0};
 	char error[1024] = "expected a command before \"|\"";
 	struct output out;
 
@@ -382,7 +450,7 @@ run_words(struct ctl *ctl, char *const *words, unsigned count)
 	if (count == 0 ||
 		command_parse(ctl->view, words, count, &command, error, sizeof(error)) != 0) {
 		output_end(ctl, &out);
-		line_wrong(ctl, words, count, error);
+		line_wrong(ctl, words, count, command.wrong, error);
 		/* the lines that follow must not edit the node of the view before */
 		if (count > 0 && ctl->view == VIEW_POLICY && is_node_header(words[0]))
 			ctl->view = VIEW_SYSTEM;
@@ -397,26 +465,34 @@ run_words(struct ctl *ctl, char *const *words, unsigned count)
 void
 run_text(struct ctl *ctl, char *text, const char *where)
 {
-	unsigned number = 0;
-
 	const char *mark = text + strspn(text, " \t\r\n");
+	char *typed = strdup(text);
+	unsigned number = 0;
 
 	if (*mark == '#' && mark[1 + strspn(mark + 1, " \t\r\n")] == '\0' &&
 		ctl->view & VIEW_CONFIG)
 		ctl->view = VIEW_SYSTEM; /* as between two sections of a configuration of VRP */
 	ctl->script |= where != NULL;
+	ctl->typed = typed;
+	ctl->split = text;
 	while (text != NULL && ctl->status == EXIT_DONE && !ctl->leave) {
-		char *words[COMMAND_WORDS_MAX], error[256];
+		char *words[COMMAND_WORDS_MAX] = {NULL}, error[256];
+		unsigned count = 0;
 		int n;
 
 		if (where != NULL)
 			snprintf(ctl->where, sizeof(ctl->where), "%s %u: ", where, ++number);
 		n = command_split(&text, words, error, sizeof(error));
+		while (n < 0 && count < COMMAND_WORDS_MAX && words[count] != NULL)
+			count++;
+		line_point(ctl, words, count, count);
 		if (n < 0)
 			ctl_fail(ctl, EXIT_USAGE, "%s", text_safe(error));
 		else if (n > 0)
 			run_words(ctl, words, (unsigned)n);
 	}
+	ctl->typed = NULL;
+	free(typed);
 }
 
 void

@@ -46,7 +46,23 @@ class Usage(unittest.TestCase):
         self.assertEqual(keelctl(stdin="# nothing\n\n  ; ;\nsystem-view; return; quit\nfrob\n"), (0, "", ""))
         status, out, err = keelctl(stdin="# a\nsystem-view\n\nquit; frob\nshow rib\n")
         self.assertEqual((status, out), (2, ""))
-        self.assertRegex(err, r'^line 4: word 1 "frob": expected rpc, [^\n]+\n$')
+        self.assertRegex(err, r'^frob\n\^\nline 4: word 1 "frob": expected rpc, [^\n]+\n$')
+
+    def test_the_place_of_a_wrong_word(self):
+        """The line again, and `^` below the first octet of the wrong word, in columns of a terminal."""
+        for line, shown, at in (("refresh bgp extenal import", None, 12), ("show\tbgp  peer x", None, "    \t" + 10 * " "),
+                                ('commit comment "b\u00fcro" frob', None, 22), ("commit comment \u6f22\u5b57 frob", None, 20), ("commit comment a\u0301 frob", None, 17),
+                                ("show fib  x # why", "show fib  x", 10), ("rollback # which", "rollback", 9), ("show history 1 2 | count 1", "show history 1 2", 15),
+                                ("commit comment 'x", None, 15), ("show route peer 192.0.2.2 rec adv", None, 26), ("watch show frob now", "show frob now", 5)):
+            pad = at if isinstance(at, str) else at * " "
+            for words, text in (([], line), ([line], None)):
+                status, out, err = keelctl(*words, stdin=text)
+                self.assertEqual((status, out, err.split("\n")[:2]), (2, "", [shown or line, pad + "^"]), line)
+                self.assertRegex(err.split("\n")[2], "^(line|command) 1: ", line)
+        status, out, err = keelctl("refresh", "bgp", "all", "im", "out")
+        self.assertEqual((status, out, err), (2, "", "refresh bgp all im out\n                   ^\nkeelctl: word 5 \"out\": nothing may follow here\n"))
+        self.assertEqual(keelctl("rollback")[2].split("\n")[:2], ["rollback", "         ^"])
+        self.assertLess(max(map(len, keelctl("commit comment %s frob %s" % (900 * "x", 900 * "y"))[2].split("\n"))), 500)
 
     def test_no_daemon(self):
         self.fails(3, "no daemon at /nonexistent/keel.sock", "show", "version")

@@ -62,6 +62,10 @@ def mutations(line):
 
 
 def points_at(message, words, at):
+    """True if the message names the word at the place, and `^` is below the word."""
+    line, column = " ".join(words), len(" ".join(words[:at - 1])) + (at > 1)
+    if "%s\n%s^\n" % (line, column * " ") not in message.replace("\r", ""):
+        return False
     if at > len(words):
         return re.search(r'expected .+ after "%s"' % re.escape(" ".join(words)), message)
     return re.search(r'word %d "%s"' % (at, re.escape(words[at - 1])), message)
@@ -192,7 +196,7 @@ class Lines(Pair):
             self.assertTrue(points_at(err, words, first_fault(lines_of(OWN["user"]), words)), err)
         status, _, err = keelctl(sock=self.sockets[0], stdin="show version\n\nsystem-view\nbgp 64512\npeer 192.0.2.2 keep-all-routes\ncommit\n")
         self.assertEqual(status, 2)
-        self.assertRegex(err, r'^line 5: word 3 "keep-all-routes": expected as-number, group, capability-advertise, enable, description, [^\n]+\n$')
+        self.assertRegex(err, r'^peer 192.0.2.2 keep-all-routes\n {15}\^\nline 5: word 3 "keep-all-routes": expected as-number, group, capability-advertise, enable, description, [^\n]+\n$')
 
     def test_another_as(self):
         status, out, err = self.ctl(["system-view; bgp 0.64513"])
