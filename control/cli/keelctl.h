@@ -138,10 +138,10 @@ struct output {
 };
 extern const char *const output_filters[]; /* terminated by NULL */
 /*
- * Takes a filter (`| include REGEX`) from the end of the words, and starts it. False after a
- * message. Pair with output_end().
+ * Starts the filter of these words (`| include REGEX`), if any. False after a message. Pair with
+ * output_end().
  */
-bool output_begin(struct ctl *ctl, char *const *words, unsigned *count, struct output *out);
+bool output_begin(struct ctl *ctl, char *const *filter, unsigned count, struct output *out);
 /* Starts a pager on a terminal, unless there is a filter. */
 void output_page(struct ctl *ctl, struct output *out);
 /* Columns of a line: 80, or those of a wider terminal. */

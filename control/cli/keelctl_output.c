@@ -244,20 +244,16 @@ output_start(struct ctl *ctl, struct output *out, const struct filter *f, unsign
 }
 
 bool
-output_begin(struct ctl *ctl, char *const *words, unsigned *count, struct output *out)
+output_begin(struct ctl *ctl, char *const *filter, unsigned count, struct output *out)
 {
 	struct filter f = {.inverted = false};
-	unsigned bar = 0;
 	bool done;
 
 	*out = (struct output){.saved = -1};
-	while (bar < *count && strcmp(words[bar], "|") != 0)
-		bar++;
-	if (bar == *count)
+	if (count == 0)
 		return true;
-	if (!filter_read(ctl, words + bar + 1, *count - bar - 1, &f))
+	if (!filter_read(ctl, filter + 1, count - 1, &f))
 		return false;
-	*count = bar;
 	done = output_start(ctl, out, &f, 0);
 	regfree(&f.regex);
 	return done;

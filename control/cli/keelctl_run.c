@@ -234,10 +234,12 @@ line_point(const struct ctl *ctl, char *const *words, unsigned count, unsigned w
 	if (ctl->typed != NULL) {
 		line = ctl->typed + (words[0] - ctl->split);
 		end = line + (words[count - 1] - words[0]) + strlen(words[count - 1]);
+		end += strspn(end, "\"'");
 		len = (size_t)(end - line) + strcspn(end, ";#\n");
 		while (len > 0 && isspace((unsigned char)line[len - 1]))
 			len--;
-		at = wrong <= count ? (size_t)(words[wrong - 1] - words[0]) : len;
+		at = wrong <= count ? (size_t)(words[wrong - 1] - words[0])
+				    : (size_t)(end - line) + 1;
 	} else {
 		for (unsigned i = 0; i < count && len < sizeof(joined); i++) {
 			at = i + 1 == wrong ? len + (i > 0) : at;
@@ -440,22 +442,23 @@ run_words(struct ctl *ctl, char *const *words, unsigned count)
 	struct command command = {.wrong = 0};
 	char error[1024] = "expected a command before \"|\"";
 	struct output out;
+	unsigned bar = 0;
 
 	if (count > 2 && strcmp(words[0], "watch") == 0) {
 		watch_words(ctl, words + 1, count - 1);
 		return;
 	}
-	if (!output_begin(ctl, words, &count, &out))
-		return;
-	if (count == 0 ||
-		command_parse(ctl->view, words, count, &command, error, sizeof(error)) != 0) {
-		output_end(ctl, &out);
-		line_wrong(ctl, words, count, command.wrong, error);
+	while (bar < count && strcmp(words[bar], "|") != 0)
+		bar++;
+	if (bar == 0 || command_parse(ctl->view, words, bar, &command, error, sizeof(error)) != 0) {
+		line_wrong(ctl, words, bar, command.wrong, error);
 		/* the lines that follow must not edit the node of the view before */
-		if (count > 0 && ctl->view == VIEW_POLICY && is_node_header(words[0]))
+		if (bar > 0 && ctl->view == VIEW_POLICY && is_node_header(words[0]))
 			ctl->view = VIEW_SYSTEM;
 		return;
 	}
+	if (!output_begin(ctl, words + bar, count - bar, &out))
+		return;
 	if (is_show(&command))
 		output_page(ctl, &out);
 	command_run(ctl, &command);
