@@ -144,7 +144,9 @@ extern const char *const output_filters[]; /* terminated by NULL */
 bool output_begin(struct ctl *ctl, char *const *filter, unsigned count, struct output *out);
 /* Starts a pager on a terminal, unless there is a filter. */
 void output_page(struct ctl *ctl, struct output *out);
-/* Columns of a line: 80, or those of a wider terminal. */
+#define WIDTH_LEAST 80
+#define WIDTH_ANY 1000000000u /* lines are not broken */
+/* Columns of a line: 80, or those of a wider terminal; WIDTH_ANY without a terminal. */
 unsigned output_width(const struct ctl *ctl);
 void output_end(struct ctl *ctl, struct output *out);
 

@@ -169,7 +169,6 @@ pager_run(int in, unsigned screen)
 	}
 }
 
-#define WIDTH_LEAST 80
 #define WIDTH_MOST 500
 
 unsigned
@@ -177,9 +176,10 @@ output_width(const struct ctl *ctl)
 {
 	struct winsize ws = {0};
 
+	if (!ctl->terminal)
+		return WIDTH_ANY;
 	/* standard output may be the pipe to the pager */
-	if (!ctl->terminal || (ioctl(STDOUT_FILENO, TIOCGWINSZ, &ws) != 0 &&
-				      ioctl(STDIN_FILENO, TIOCGWINSZ, &ws) != 0))
+	if (ioctl(STDOUT_FILENO, TIOCGWINSZ, &ws) != 0 && ioctl(STDIN_FILENO, TIOCGWINSZ, &ws) != 0)
 		return WIDTH_LEAST;
 	return ws.ws_col < WIDTH_LEAST	? WIDTH_LEAST
 	       : ws.ws_col > WIDTH_MOST ? WIDTH_MOST

@@ -48,8 +48,8 @@ row_text(const json_t *row, enum key key)
 
 /*
  * A path takes one line if all values fit their columns (IPv4 values do). After a longer value (an
- * IPv6 prefix has up to 43 characters) the line ends, and the next value is printed in its own
- * column of the next line.
+ * IPv6 prefix has up to 43 characters) the line ends on a terminal, and the next value is printed in
+ * its own column of the next line.
  */
 static const struct {
 	const char *title;
@@ -77,6 +77,8 @@ blanks(struct line *l, unsigned count)
 static void
 print_at(struct line *l, unsigned column)
 {
+	if (l->at >= column && l->width == WIDTH_ANY)
+		column = l->at + 1;
 	if (l->at >= column) {
 		putchar('\n');
 		l->at = 0;

@@ -279,7 +279,7 @@ layout_of(const struct table *t, unsigned indent, unsigned most)
 
 	for (unsigned c = 0; c < t->column_count; c++)
 		l.width[c] = column_width(t, c);
-	if (layout_total(t, &l) > l.most)
+	if (layout_total(t, &l) > (most == WIDTH_ANY ? WIDTH_LEAST : most))
 		l.gap = 1;
 	if (!t->column[t->column_count - 1].right)
 		layout_narrow(t, &l, t->column_count - 1, LAST_LEAST);

@@ -206,7 +206,11 @@ class Pair(unittest.TestCase):
         self.assertEqual((status, err), (0, ""), line)
         return out
 
-    def narrow(self, out):
+    def narrow(self, line, side=0):
+        """The output on a terminal of 80 columns, without progress lines."""
+        status, out = on_terminal(*(line.split() if isinstance(line, str) else line), sock=self.sockets[side], env={"NO_COLOR": "1"})
+        out = re.sub(r"[^\n]*\r\x1b\[K", "", out).replace("\r\n", "\n")
+        self.assertEqual(status, 0, out)
         self.assertLessEqual(max(map(len, out.splitlines())), 80, out)
         return out
 

@@ -106,7 +106,7 @@ class Operator(Pair):
 
     def test_tables_fit_a_terminal(self):
         """80 columns; after a long prefix, the columns continue on the next line below their titles."""
-        out = self.narrow(self.good("show route ipv6"))
+        out = self.narrow("show route ipv6")
         lines = out.splitlines()
         header = lines[1]
         at = lines.index("*> " + LONG)
@@ -117,14 +117,21 @@ class Operator(Pair):
         self.assertEqual(short.index("2001:db8::2"), header.index("Next hop"), out)
         for line in ("show bgp summary", "show bgp peer 2001:db8::2", "show refresh", "show rib", "show threads", "show jobs", "show history",
                      "show route", "show policy", "refresh bgp all import", "show jobs", "preview refresh bgp all export", "show version"):
-            self.narrow(self.good(line))
+            self.narrow(line)
         # Longer text continues on the next line.
         self.good(["system-view; bgp 64512; group wide; commit comment '%s'" % " ".join(["because of this"] * 20)])
         self.addCleanup(self.good, ["rpc", "config.rollback", '{"to": 0}'])
-        out = self.narrow(self.good("show history"))
+        out = self.narrow("show history")
         self.assertEqual(out.split().count("because"), 20, out)
         self.assertEqual({line.index("because") for line in out.splitlines() if line.lstrip().startswith("because")},
                          {out.splitlines()[0].index("Comment")}, out)
+        # A pipe and a file get whole lines, also of the list of routes.
+        lines = self.good("show history").splitlines()
+        self.assertEqual([line.count("because of this") for line in lines if "because" in line], [20])
+        lines = [line for line in self.good("show route ipv6").splitlines() if line.startswith("*> 2")]
+        self.assertEqual(len(lines), 3)
+        for line in lines:
+            self.assertRegex(line, r"^\*> \S+ +2001:db8::2 +2001:db8::2 +- +\S+ +64513 i$")
         # A wider terminal has wider tables.
         for columns, widths in ((60, range(60, 81)), (80, range(60, 81)), (200, range(180, 201))):
             status, out = on_terminal("show", "history", sock=self.sockets[0], env={"NO_COLOR": "1"}, columns=columns)
