@@ -3,11 +3,13 @@
 #include "control/cli/keelctl.h"
 
 #include <ctype.h>
+#include <limits.h>
 #include <locale.h>
 #include <poll.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 #include <wchar.h>
 
 /* ---- rpc ---- */
@@ -67,27 +69,29 @@ uncommitted(struct ctl *ctl)
 	return edited;
 }
 
+/* The socket is local: the router has the name of this host. */
 void
 prompt_text(struct ctl *ctl, char *buf, size_t size)
 {
+	char host[HOST_NAME_MAX + 1] = "";
+	const char *name;
 	char mark;
 
-	if (ctl->view == VIEW_USER) {
-		ctl->edited = false;
-		snprintf(buf, size, "<keel>");
-		return;
-	}
-	ctl->edited = uncommitted(ctl);
+	ctl->edited = ctl->view != VIEW_USER && uncommitted(ctl);
+	name = gethostname(host, sizeof(host)) == 0 && *host != '\0' ? text_safe(host) : "keel";
 	mark = ctl->edited ? '*' : '~';
-	if (ctl->view == VIEW_POLICY)
-		snprintf(buf, size, "[%ckeel-route-policy-%s-%u]", mark, ctl->policy, ctl->node);
+	if (ctl->view == VIEW_USER)
+		snprintf(buf, size, "<%s>", name);
+	else if (ctl->view == VIEW_POLICY)
+		snprintf(
+			buf, size, "[%c%s-route-policy-%s-%u]", mark, name, ctl->policy, ctl->node);
 	else if (ctl->view == VIEW_VRF)
-		snprintf(buf, size, "[%ckeel-bgp-af-%s-%s]", mark, short_family(ctl->family),
+		snprintf(buf, size, "[%c%s-bgp-af-%s-%s]", mark, name, short_family(ctl->family),
 			ctl->vrf);
 	else if (ctl->view == VIEW_FAMILY)
-		snprintf(buf, size, "[%ckeel-bgp-af-%s]", mark, short_family(ctl->family));
+		snprintf(buf, size, "[%c%s-bgp-af-%s]", mark, name, short_family(ctl->family));
 	else
-		snprintf(buf, size, "[%ckeel%s]", mark, ctl->view == VIEW_BGP ? "-bgp" : "");
+		snprintf(buf, size, "[%c%s%s]", mark, name, ctl->view == VIEW_BGP ? "-bgp" : "");
 }
 
 /* True if the candidate has the VPN instance; otherwise prints an error. */

@@ -26,7 +26,7 @@ struct shell {
 	struct ctl *ctl;
 	EditLine *el;
 	History *history;
-	char prompt[128];
+	char prompt[256];
 	char file[512]; /* of the history; "" without a home directory */
 };
 
@@ -382,7 +382,7 @@ run_line(const char *line)
 static void
 print_leave_note(void)
 {
-	char text[128];
+	char text[256];
 
 	shell.ctl->view = VIEW_SYSTEM;
 	prompt_text(shell.ctl, text, sizeof(text));
@@ -393,7 +393,7 @@ print_leave_note(void)
 void
 shell_run(struct ctl *ctl)
 {
-	char text[128];
+	char text[256];
 	bool end = false;
 
 	setlocale(LC_CTYPE, ""); /* input may be UTF-8 */

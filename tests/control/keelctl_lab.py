@@ -3,6 +3,7 @@
 """Shared by the tests of keelctl: one-shot runs, with or without a terminal; the shell in a separate terminal; two daemons that peer with each
 other, each in a network namespace.
 """
+import ctypes
 import fcntl
 import json
 import os
@@ -21,6 +22,7 @@ import time
 import unittest
 
 KEELCTL, KEELD = sys.argv[1], sys.argv[2]
+LIBC = ctypes.CDLL(None, use_errno=True)
 PAUSE = threading.Event()  # never set
 
 
@@ -69,7 +71,7 @@ class Shell:
     PROMPT = r"(?:^|\n)(<keel>|\[[~*]keel[^\]\n]*\]) $"
     ESCAPE = re.compile(r"\x1b\[[0-9;]*[A-Za-z]|\r")
 
-    def __init__(self, sock, home, columns=400):
+    def __init__(self, sock, home, columns=400, host=b"keel"):
         known = os.path.join(home, "suppressions")
         with open(known, "w") as f:
             f.write("leak:wcsdup\n")  # libedit's el_end() leaks the names of added functions
@@ -78,9 +80,11 @@ class Shell:
             env = dict(os.environ, HOME=home, TERM="xterm", LSAN_OPTIONS="print_suppressions=0:suppressions=" + known)
             env.pop("NO_COLOR", None)
             fcntl.ioctl(0, termios.TIOCSWINSZ, struct.pack("HHHH", 50, columns, 0, 0))
+            if LIBC.unshare(0x04000000) != 0 or LIBC.sethostname(host, len(host)) != 0:  # CLONE_NEWUTS: the prompt has the name of the host
+                os._exit(126)
             os.execve(KEELCTL, [KEELCTL, "--socket", sock], env)
         self.raw, self.status = "", None
-        self.start = self.until(self.PROMPT)
+        self.start = self.until(self.PROMPT.replace("keel", re.escape(host.decode())))
 
     def until(self, pattern, timeout=300):
         """The output until `pattern` matches at its end, without escape sequences."""

@@ -295,6 +295,17 @@ class Lines(Pair):
         shell.type("quit\n")
         self.assertEqual(shell.end(keys=""), 0)
 
+    def test_the_prompt_names_the_host(self):
+        shell = Shell(self.sockets[0], self.dir, host=b"edge-1.example.net")
+        self.addCleanup(shell.end)
+        shell.keys("system-view\n", r"\n\[~edge-1\.example\.net\] $")
+        shell.keys("bgp 64512\n", r"\n\[~edge-1\.example\.net-bgp\] $")
+        shell.keys("return\n", r"\n<edge-1\.example\.net> $")
+        long = Shell(self.sockets[0], self.dir, host=64 * b"h")
+        self.addCleanup(long.end)
+        long.keys("system-view; route-policy %s permit node 4294967295\n" % (63 * "p"), r"\n\[\*%s-route-policy-%s-4294967295\] $" % (64 * "h", 63 * "p"))
+        long.keys("discard\n", r"\n\[~h+-route-policy-p+-4294967295\] $")
+
     def test_help(self):
         shell = self.shell()
         said = shell.keys("?", r"help +[^\n]+\n<keel> $")

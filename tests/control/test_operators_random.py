@@ -28,7 +28,8 @@ SECONDS = float(os.environ.get("OPERATORS_S", "3"))
 SEED = int(os.environ.get("SEED", time.time_ns() % 1000000))
 UIDS = (65534, 5, 6)  # two shells, a script
 ADDRESSES = ["192.0.2.%d" % n for n in (2, 3, 50, 51)]
-PROMPT = re.compile(r"(<keel>|\[[~*]keel[^\]\n]*\]|\[y/n\]) ?$")
+HOST = re.escape(os.uname().nodename)
+PROMPT = re.compile(r"(<%s>|\[[~*]%s[^\]\n]*\]|\[y/n\]) ?$" % (HOST, HOST))
 RESETS = re.compile(r"the session with (\S+) of VRF default would end")
 
 
