@@ -75,6 +75,7 @@ class Model:
         if dataplane:
             self.document["dataplane"].update(worker_cpus=[1], control_cpus=[0], memory_mb=448, idle="adaptive")
             self.document["ports"] = [{"name": "k%d" % i, "device": "net_af_xdp%d,iface=k%d" % (i, i), "addresses": a} for i, a in enumerate(PORTS)]
+        next(p for p in self.document["bgp"]["peers"] if p["address"] == "198.51.100.2")["families"][V4]["max_prefixes"] = {"limit": 4, "action": "discard"}
         self.peers = {p["address"]: copy.deepcopy(p) for p in self.document["bgp"]["peers"]}
         self.other = False  # k1 has its other IPv6 address
         self.kernel, self.down, self.roas, self.files = set(), set(), [], {"f.policy": POLICY_TEXTS[0]}
@@ -99,6 +100,11 @@ class Model:
         peer = next((p for p in self.document["bgp"]["peers"] if p["address"] == CE), {})
         port = next((p for p in self.document["ports"] if p["name"] == "k2"), {})
         return port if "vrf" in peer and peer["vrf"] == port.get("vrf") else None
+
+    def discards(self, address):
+        """Families of this peer with a limit above which announcements are dropped: the order of arrival decides which."""
+        peer = next((p for p in self.document["bgp"]["peers"] if p["address"] == address), {})
+        return [f for f, x in peer.get("families", {}).items() if x.get("max_prefixes", {}).get("action") == "discard"]
 
     @staticmethod
     def families(p):
@@ -151,7 +157,7 @@ KEYS = [
     ("peer", "families/*/site_of_origin", ["soo:64512:9", None]),
     ("external", "families/ipv4-unicast/blackhole", [{"prefix_list": "n1"}, {"prefix_list": "n1", "min_length": 24, "community": "no-advertise"}, None]),
     ("peer", "families/*/enabled", [False, None, None]),
-    ("peer", "families/*/max_prefixes", [{"limit": 3, "action": "warning"}, {"limit": 100}, None]),
+    ("peer", "families/*/max_prefixes", [{"limit": 3, "action": "warning"}, {"limit": 2, "action": "discard"}, {"limit": 100}, None]),
     ("peer", "families/*/max_prefixes_out", [{"limit": 2}, None]),
     ("internal", "families/*/next_hop_self", FLAG),
     ("internal", "route_reflector_client", FLAG),
@@ -370,7 +376,11 @@ def draw_withdraw(r, m):
 def withdraw(run, address, family, prefixes):
     for p in prefixes:
         run.model.routers[address].announced.pop((family, p), None)
-    run.side.say(address, family, [wire.update(withdrawn=prefixes) if family == V4 else wire.update(wire.mp_unreach(family, prefixes))])
+    run.side.say(address, family, [withdrawal(family, prefixes)])
+
+
+def withdrawal(family, prefixes):
+    return wire.update(withdrawn=prefixes) if family == V4 else wire.update(wire.mp_unreach(family, prefixes))
 
 
 # ---- commits ----

@@ -1,7 +1,8 @@
 #!/usr/bin/python3
 # SPDX-License-Identifier: BSD-3-Clause
 """History against a cold start: a running keeld after random operations (operations.py) equals a fresh keeld with the final document and the peers'
-final announcements: what each peer holds, attribute by attribute, the RIB, the sessions, the alarms.
+final announcements: what each peer holds, attribute by attribute, the RIB, the sessions, the alarms, the tables of a BMP collector, which
+gets no withdrawal of a route that it had not heard of.
 
 A seed is OPS (25) operations. A keeld lives for CHAIN (10) seeds, and is compared after each of them. SEEDS (environment): how many, from FIRST (0),
 in JOBS (2) processes; SEED=N: this one, after the seeds of its chain before it; RIB_THREADS: shards; DATAPLANE=1: with a data plane. A failing seed prints itself and the shortest sequence of
@@ -29,13 +30,15 @@ sys.path.insert(1, os.path.join(HERE, "..", "lab"))
 import operations  # noqa: E402
 from bmp_collector import Collector  # noqa: E402
 from keel_rig import KEELD, WAIT_S, Keel, libc  # noqa: E402
-from operations import FAMILIES, US, announcement  # noqa: E402
+from operations import FAMILIES, US, announcement, withdrawal  # noqa: E402
 from rtr_cache import ERROR, SERIAL_QUERY, Cache  # noqa: E402
 from wire import AFI, KEEPALIVE, NOTIFICATION, OF_CODES, OPEN, ROUTE_REFRESH, SAFI, UPDATE, V4, V6, VPN, end_of_rib, packed  # noqa: E402
 
 OPS, CHAIN = int(os.environ.get("OPS", 25)), int(os.environ.get("CHAIN", 10))
 SHARDS = int(os.environ.get("RIB_THREADS", 1))
 DATAPLANE = os.environ.get("DATAPLANE") == "1"
+STORM = 20000  # messages after which routers do not come to rest any more
+TOUCHED = 4  # routes of each comparison that go and return, where a collector is there
 SILENCE_S = float(os.environ.get("SILENCE_S", 4))  # both sides are at rest, and differ, when nothing changes for so long
 CACHE_PORT, COLLECTOR_PORT = 3323, 11019  # as in operations.KEYS
 OF_THE_PAST = ("thread-late", "routes-refused", "faulty-updates", "max-prefixes", "max-prefixes-out")  # alarms about what was, not about what is
@@ -399,6 +402,43 @@ class Side:
         return all((a in self.sessions) == bool(self.model.up(a)) for a in self.model.routers) and \
             all(s.up and s.ends == set(s.families) and not s.marked for s in self.sessions.values())
 
+    def renew(self):
+        """
+        Routers announce routes anew, in the order of a new session, where a limit drops further prefixes: the order decides which. False: no such router.
+        """
+        renewed = False
+        for a, s in self.sessions.items():
+            for f in set(self.model.discards(a)) & set(s.families):
+                old = [p for g, p in s.router.announced if g == f]
+                self.say(a, f, [withdrawal(f, [p]) for p in old] + [body for _, body in s.table([f])])
+                renewed |= bool(old)
+        return renewed
+
+    def quiet(self, wait_s):
+        """Waits until the routers and the collector have heard nothing for this time."""
+        c, most = self.place.collector, self.messages + STORM
+        while self.pump(wait_s) or time.monotonic() < c.last_s + wait_s:
+            assert self.messages < most, "no rest"
+
+    def touch(self, r):
+        """
+        Routers withdraw a route and announce the route again. Returns the withdrawals in vain: the collector had not heard of the route. Each change comes
+        at rest, because keeld reads a route after its change: of a route that comes and goes in between, the collector may get the withdrawal alone. A slow
+        machine gets longer rests.
+        """
+        c, up = self.place.collector, [(s, f, p) for _, s in sorted(self.sessions.items()) for f, p in s.router.announced if f in s.families]
+        touched = r.sample(up, min(TOUCHED, len(up)))
+        for wait_s in (0.03, 0.3, 1):
+            self.quiet(wait_s)
+            c.vain = []
+            for s, f, p in touched:
+                for body in (withdrawal(f, [p]), announcement(f, [p], *s.router.announced[f, p])):
+                    self.say(s.router.address, f, [body])
+                    self.quiet(wait_s)
+            if not c.vain:
+                break
+        return {"in vain %s %s %s" % v: True for v in c.vain}
+
     def plan(self):
         return self.keel.call("system.info")["commit_plan"]
 
@@ -438,10 +478,7 @@ class Side:
         return out
 
     def collected(self):
-        """
-        The tables of the collector. Not withdrawals in vain: a route is read after its change, so a collector never hears of a route that came and went in
-        between, and may still get the withdrawal.
-        """
+        """The tables of the collector."""
         c = self.place.collector
         with c.changed:
             if "bmp" not in self.model.document:
@@ -525,8 +562,9 @@ class Run:
         while not self.side.complete():
             self.side.pump(0.01)
             assert time.monotonic() < end, "no session: %s\n%s" % (self.side.last, self.side.keel.logged())
+        most = self.side.messages + STORM
         while self.side.pump(0.005) or ("rpki" in self.model.document and time.monotonic() < end and not self.synchronized()):
-            pass
+            assert self.side.messages < most, "no rest: %d messages" % STORM
 
     def synchronized(self):
         return all(c["state"] == "synced" for c in self.side.keel.call("rpki.summary")["caches"])
@@ -594,28 +632,35 @@ class Run:
         return "error" not in a
 
     # ---- the comparison ----
-    def check(self):
+    def check(self, r):
         """Raises Differs if the running keeld differs from a cold one when both are at rest."""
         self.places[1].cache.restart(*map(tuple, self.model.roas))
         cold = Side(self.places[1], self.model, self.model.document)
         self.links_down(self.places[1])
         try:
             begin = last = time.monotonic()
-            seen = None
+            most, seen, renewals, touched = self.side.messages + STORM, None, [0.1, 1.2, 1.2], "bmp" not in self.model.document
             while True:
                 moved = self.side.pump() + cold.pump(0.002)
                 at_rest = not moved and self.side.complete() and cold.complete() and not self.side.plan()["running"]
                 difference = at_rest and (differences(self.side.held(), cold.held()) or differences(self.side.views(), cold.views()) or
                                           differences(self.side.collected(), cold.collected()) or
                                           differences(self.side.keel.policy_files(), cold.keel.policy_files()))
-                if at_rest and not difference:
+                if at_rest and not difference and touched:
                     return
+                if at_rest and not difference:
+                    difference, touched = self.side.touch(r), True
+                    if difference:
+                        raise Differs(differences(difference, {}))
+                    continue
                 now = self.side.messages, cold.messages, repr(difference)
                 if now != seen:
                     last, seen = time.monotonic(), now
+                elif difference and renewals and time.monotonic() > last + renewals[0]:
+                    renewals = renewals[1:] if self.side.renew() else []  # again for policies that come late
                 elif difference and time.monotonic() > last + SILENCE_S:
                     raise Differs(difference)
-                assert time.monotonic() < begin + 5 * WAIT_S, "no rest: %d messages" % self.side.messages
+                assert time.monotonic() < begin + 5 * WAIT_S and self.side.messages < most, "no rest: %d messages" % self.side.messages
                 assert time.monotonic() < last + 5 * SILENCE_S, "no session, or a commit does not end: %s %s %s\n%s" % (
                     self.side.last, cold.last, self.side.plan(), self.side.keel.logged())
                 if not moved:
@@ -647,7 +692,7 @@ def chain(places, shards, first, count):
             for _ in range(OPS):
                 done.append(operations.draw(r, run.model, "KNOWN" in os.environ))
                 run.do(done[-1])
-            run.check()
+            run.check(r)
     except (Differs, AssertionError, OSError) as e:
         return seed, done, e
     finally:
@@ -660,7 +705,7 @@ def fails(places, shards, sequence):
     try:
         for o in sequence:
             run.do(o)
-        run.check()
+        run.check(random.Random(len(sequence)))
     except (Differs, AssertionError, OSError) as e:
         return e
     finally:
