@@ -136,12 +136,11 @@ struct output {
 	pid_t child;
 	void (*pipe_action)(int signal_number);
 };
-extern const char *const output_filters[]; /* terminated by NULL */
 /*
- * Starts the filter of these words (`| include REGEX`), if any. False after a message. Pair with
+ * Starts the filters of these words (`| include TEXT | count`), if any. False after a message. Pair with
  * output_end().
  */
-bool output_begin(struct ctl *ctl, char *const *filter, unsigned count, struct output *out);
+bool output_begin(struct ctl *ctl, char *const *words, unsigned count, struct output *out);
 /* Starts a pager on a terminal, unless there is a filter. */
 void output_page(struct ctl *ctl, struct output *out);
 #define WIDTH_LEAST 80

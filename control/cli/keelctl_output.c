@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
- * Filters of the output of a command (`| include REGEX`), and the pager. A child process reads the
+ * Filters of the output of a command (`| include TEXT`), and the pager. A child process reads the
  * output through a pipe, line by line, so that a full table takes no memory.
  */
 #include "control/cli/keelctl.h"
@@ -18,69 +18,82 @@
 
 /* ---- filters ---- */
 
-struct filter {
-	regex_t regex;
-	bool inverted, begins, counts;
+enum filter_kind { FILTER_INCLUDE, FILTER_EXCLUDE, FILTER_BEGIN, FILTER_COUNT };
+static const char *const output_filters[] = {"include", "exclude", "begin", "count", NULL};
+
+/* `| include A | count`: each line passes one after the other. */
+#define FILTERS_MAX 4
+struct filters {
+	unsigned count;
+	struct filter {
+		enum filter_kind kind;
+		bool all, begun; /* all: count without a text */
+		unsigned long long found;
+		regex_t regex;
+	} filter[FILTERS_MAX];
 };
 
-const char *const output_filters[] = {"include", "exclude", "begin", "count", NULL};
-
-/* False after a message. `words`: from the word after the bar. */
-static bool
+/* Reads the words from after a bar to the next. Returns their count; 0 after a message. */
+static unsigned
 filter_read(struct ctl *ctl, char *const *words, unsigned count, struct filter *f)
 {
-	char error[128], text[512];
-	unsigned which = 0;
+	char error[128], text[512] = "";
+	unsigned which = 0, n;
 	size_t at = 0;
 	int err;
 
 	while (count > 0 && output_filters[which] != NULL &&
 		strncmp(output_filters[which], words[0], strlen(words[0])) != 0)
 		which++;
-	if (count < 2 || output_filters[which] == NULL || *words[0] == '\0') {
-		ctl_fail(ctl, EXIT_USAGE,
-			"expected include, exclude, begin or count, and a regular expression after "
-			"\"|\"");
-		return false;
-	}
-	for (unsigned i = 1; i < count && at < sizeof(text); i++)
+	for (n = 1; n < count && strcmp(words[n], "|") != 0 && at < sizeof(text); n++)
 		at += (size_t)snprintf(
-			text + at, sizeof(text) - at, "%s%s", i > 1 ? " " : "", words[i]);
-	err = at < sizeof(text) ? regcomp(&f->regex, text, REG_EXTENDED | REG_NOSUB) : REG_ESPACE;
-	if (err != 0) {
-		regerror(err, &f->regex, error, sizeof(error));
-		ctl_fail(ctl, EXIT_USAGE, "\"%.64s\" is not a regular expression: %s",
-			text_safe(text), error);
-		return false;
+			text + at, sizeof(text) - at, "%s%s", n > 1 ? " " : "", words[n]);
+	*f = (struct filter){.kind = (enum filter_kind)which, .all = n == 1};
+	if (count == 0 || output_filters[which] == NULL || *words[0] == '\0' ||
+		(f->all && f->kind != FILTER_COUNT)) {
+		ctl_fail(ctl, EXIT_USAGE,
+			"expected include, exclude or begin with a TEXT, or count, after \"|\"");
+		return 0;
 	}
-	f->inverted = which == 1;
-	f->begins = which == 2;
-	f->counts = which == 3;
-	return true;
+	err = at < sizeof(text) ? regcomp(&f->regex, text, REG_EXTENDED | REG_NOSUB) : REG_ESPACE;
+	if (err == 0)
+		return n;
+	regerror(err, &f->regex, error, sizeof(error));
+	ctl_fail(ctl, EXIT_USAGE, "\"%.64s\" is not a regular expression: %s", text_safe(text),
+		error);
+	return 0;
+}
+
+static bool
+filter_keeps(struct filter *f, const char *line)
+{
+	bool matches = f->all || f->begun || regexec(&f->regex, line, 0, NULL, 0) == 0;
+
+	f->begun = f->kind == FILTER_BEGIN && matches;
+	f->found += matches;
+	return f->kind != FILTER_COUNT && matches != (f->kind == FILTER_EXCLUDE);
 }
 
 /* The child: copies the selected lines of `in` to standard output. */
 static void
-filter_run(const struct filter *f, FILE *in)
+filters_run(struct filters *f, FILE *in)
 {
-	unsigned long long found = 0;
-	bool begun = false;
 	char *line = NULL;
 	size_t size = 0;
+	unsigned i;
 	ssize_t len;
 
 	while ((len = getline(&line, &size, in)) >= 0) {
-		bool newline = len > 0 && line[len - 1] == '\n', matches;
-
-		line[newline ? len - 1 : len] = '\0';
-		matches = begun || regexec(&f->regex, line, 0, NULL, 0) == 0;
-		begun = f->begins && matches;
-		found += matches;
-		if (!f->counts && matches != f->inverted)
+		line[line[len - 1] == '\n' ? len - 1 : len] = '\0';
+		for (i = 0; i < f->count && filter_keeps(&f->filter[i], line);)
+			i++;
+		if (i == f->count)
 			puts(line);
 	}
-	if (f->counts)
-		printf("%llu\n", found);
+	for (i = 0; i < f->count; i++) {
+		if (f->filter[i].kind == FILTER_COUNT)
+			printf("%llu\n", f->filter[i].found);
+	}
 	free(line);
 }
 
@@ -202,7 +215,7 @@ pager_lines(const struct ctl *ctl)
 
 /* Starts the child, and redirects standard output into the pipe. False after a message. */
 static bool
-output_start(struct ctl *ctl, struct output *out, const struct filter *f, unsigned screen)
+output_start(struct ctl *ctl, struct output *out, struct filters *f, unsigned screen)
 {
 	int ends[2];
 
@@ -220,7 +233,7 @@ output_start(struct ctl *ctl, struct output *out, const struct filter *f, unsign
 		signal(SIGINT, f != NULL ? SIG_DFL : pager_interrupted);
 		in = f != NULL ? fdopen(ends[0], "r") : NULL;
 		if (in != NULL)
-			filter_run(f, in);
+			filters_run(f, in);
 		else if (f == NULL)
 			pager_run(ends[0], screen);
 		fflush(stdout);
@@ -244,18 +257,25 @@ output_start(struct ctl *ctl, struct output *out, const struct filter *f, unsign
 }
 
 bool
-output_begin(struct ctl *ctl, char *const *filter, unsigned count, struct output *out)
+output_begin(struct ctl *ctl, char *const *words, unsigned count, struct output *out)
 {
-	struct filter f = {.inverted = false};
-	bool done;
+	struct filters f = {.count = 0};
+	bool done = true;
 
 	*out = (struct output){.saved = -1};
-	if (count == 0)
-		return true;
-	if (!filter_read(ctl, filter + 1, count - 1, &f))
-		return false;
-	done = output_start(ctl, out, &f, 0);
-	regfree(&f.regex);
+	for (unsigned at = 0, n = 0; done && at < count; at += 1 + n) {
+		n = filter_read(ctl, words + at + 1, count - at - 1, &f.filter[f.count]);
+		done = n > 0;
+		f.count += done;
+		if (f.count == FILTERS_MAX && at + 1 + n < count) {
+			ctl_fail(ctl, EXIT_USAGE, "more than %d filters", FILTERS_MAX);
+			done = false;
+		}
+	}
+	if (done && f.count > 0)
+		done = output_start(ctl, out, &f, 0);
+	while (f.count > 0)
+		regfree(&f.filter[--f.count].regex);
 	return done;
 }
 

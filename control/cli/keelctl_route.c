@@ -1,8 +1,13 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
-/* show route: prints page by page, so that a full table does not take memory in keelctl. */
+/*
+ * show route: the daemon answers page by page, in any order. JSON is printed page by page; for people keelctl
+ * keeps the text of the lines, some 120 octets for each path, and prints the lines by rising prefix.
+ */
 #include "control/cli/keelctl.h"
 
+#include <arpa/inet.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 
 #define PAGE 1000
@@ -494,21 +499,87 @@ detail_lines(const struct ctl *ctl, const struct command *c, const json_t *route
 	print_path(ctl, route, c->advertised);
 }
 
+/* The lines of a list until the last page is there. Paths of equal prefixes keep their order. */
+struct sorted {
+	FILE *out;
+	char *text;
+	size_t text_len;
+	struct sorted_line {
+		unsigned char prefix[17]; /* address, length */
+		size_t at, end; /* in the text */
+	} * line;
+	size_t count, size;
+	bool failed; /* out of memory */
+};
+
 static void
-print_page(
-	struct ctl *ctl, const struct pages *p, const json_t *result, unsigned long long *printed)
+sorted_add(struct sorted *s, const char *prefix, size_t at)
+{
+	struct sorted_line *l;
+	char address[INET6_ADDRSTRLEN];
+	size_t len = strcspn(prefix, "/");
+
+	if (s->count == s->size) {
+		size_t size = s->size > 0 ? 2 * s->size : 1024;
+
+		l = realloc(s->line, size * sizeof(*l));
+		s->failed |= l == NULL;
+		if (l == NULL)
+			return;
+		s->line = l;
+		s->size = size;
+	}
+	l = &s->line[s->count++];
+	*l = (struct sorted_line){.at = at, .end = (size_t)ftello(s->out)};
+	snprintf(address, sizeof(address), "%.*s", (int)len, prefix);
+	inet_pton(strchr(address, ':') != NULL ? AF_INET6 : AF_INET, address, l->prefix);
+	l->prefix[16] = prefix[len] == '/' ? (unsigned char)atoi(prefix + len + 1) : 0;
+}
+
+static int
+by_prefix(const void *a, const void *b)
+{
+	const struct sorted_line *x = a, *y = b;
+	int order = memcmp(x->prefix, y->prefix, sizeof(x->prefix));
+
+	return order != 0 ? order : x->at < y->at ? -1 : x->at > y->at;
+}
+
+/* Prints the lines, and frees them. */
+static void
+sorted_end(struct ctl *ctl, struct sorted *s, bool header)
+{
+	if (s->out == NULL)
+		return;
+	s->failed |= fclose(s->out) != 0;
+	if (s->failed)
+		ctl_fail(ctl, EXIT_REFUSED, "out of memory");
+	else if (header && s->count > 0)
+		list_header(ctl);
+	if (s->count > 0 && !s->failed)
+		qsort(s->line, s->count, sizeof(*s->line), by_prefix);
+	for (size_t i = 0; i < s->count && !s->failed && !ferror(stdout); i++)
+		fwrite(s->text + s->line[i].at, 1, s->line[i].end - s->line[i].at, stdout);
+	free(s->line);
+	free(s->text);
+}
+
+static void
+print_page(struct ctl *ctl, const struct pages *p, const json_t *result, struct sorted *s,
+	unsigned long long *printed)
 {
 	const struct command *c = p->c;
 	const json_t *route, *routes = json_object_get(result, p->whole ? "routes" : "rows");
 	unsigned width = output_width(ctl);
+	FILE *terminal = stdout;
 	size_t i;
 
-	if (!ctl->json && *printed > 0)
-		ctl_progress_end(ctl);
-	if (!p->whole && !c->terse && *printed == 0 && json_array_size(routes) > 0)
-		list_header(ctl);
+	if (!ctl->json)
+		stdout = s->out;
 	json_array_foreach(routes, i, route)
 	{
+		size_t at = ctl->json ? 0 : (size_t)ftello(s->out);
+
 		if (ctl->json) {
 			if (*printed > 0)
 				putchar(',');
@@ -520,8 +591,14 @@ print_page(
 		} else {
 			list_line(ctl, width, route);
 		}
+		if (!ctl->json)
+			sorted_add(s,
+				p->whole ? string_of(route, "prefix")
+					 : json_string_value(row_get(route, KEY_PREFIX)),
+				at);
 		++*printed;
 	}
+	stdout = terminal;
 	/* an early end of the reader (| head) ends keelctl here, not after the last page */
 	fflush(stdout);
 }
@@ -541,19 +618,26 @@ list_all(struct ctl *ctl, const struct command *c)
 	unsigned long long printed = 0;
 	long long counted = 0;
 	json_t *result = first_page(ctl, &pages);
-	bool more = result != NULL;
+	bool more = result != NULL, cut = false;
+	struct sorted sorted = {.out = NULL};
 
 	if (result == NULL)
 		return;
+	if (!ctl->json && (sorted.out = open_memstream(&sorted.text, &sorted.text_len)) == NULL) {
+		ctl_fail(ctl, EXIT_REFUSED, "out of memory");
+		json_decref(result);
+		return;
+	}
 	if (ctl->json)
 		fputs("{\"routes\":[", stdout);
 	while (result != NULL) {
 		const char *cursor = json_string_value(json_object_get(result, "next"));
 
-		more = cursor != NULL && !ctl_interrupted() && !ferror(stdout);
+		cut = cursor != NULL && ctl_interrupted();
+		more = cursor != NULL && !cut && !ferror(stdout);
 		if (more && !ctl_send(ctl, "rib.routes", page_params(&pages, cursor)))
 			cursor = NULL;
-		print_page(ctl, &pages, result, &printed);
+		print_page(ctl, &pages, result, &sorted, &printed);
 		counted += number_of(result, "count");
 		json_decref(result);
 		if (more && !ctl->json)
@@ -561,6 +645,14 @@ list_all(struct ctl *ctl, const struct command *c)
 				c->count ? (unsigned long long)counted : printed);
 		result = more && cursor != NULL ? ctl_receive(ctl, "rib.routes") : NULL;
 	}
+	if (!ctl->json)
+		ctl_progress_end(ctl);
+	if (cut && !ctl->json) { /* the lines so far are not those of the first prefixes */
+		sorted.count = 0;
+		ctl_fail(ctl, EXIT_REFUSED, "interrupted after %llu paths", printed);
+		more = !c->count;
+	}
+	sorted_end(ctl, &sorted, !pages.whole && !c->terse);
 	if (more) /* the next page did not come */
 		return;
 	if (ctl->json && c->count)

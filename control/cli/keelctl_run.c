@@ -283,15 +283,42 @@ is_show(const struct command *c)
 	       c->kind == COMMAND_DISPLAY_LINES;
 }
 
+/* The position of the first filter; `count` without a filter. */
+static unsigned
+bar_of(char *const *words, unsigned count)
+{
+	unsigned bar = 0;
+
+	while (bar < count && strcmp(words[bar], "|") != 0)
+		bar++;
+	return bar;
+}
+
+/* Runs a command with the filters of these words. */
+static void
+filtered_run(
+	struct ctl *ctl, const struct command *c, char *const *words, unsigned count, bool page)
+{
+	struct output out;
+
+	if (!output_begin(ctl, words, count, &out))
+		return;
+	if (page)
+		output_page(ctl, &out);
+	command_run(ctl, c);
+	output_end(ctl, &out);
+}
+
 /* Repeats a show command until Ctrl-C or an error. */
 static void
 watch_words(struct ctl *ctl, char *const *words, unsigned count)
 {
+	unsigned bar = bar_of(words, count);
 	struct command c;
 	char error[1024];
 
-	if (command_parse(ctl->view, words, count, &c, error, sizeof(error)) != 0)
-		line_wrong(ctl, words, count, c.wrong, error);
+	if (command_parse(ctl->view, words, bar, &c, error, sizeof(error)) != 0)
+		line_wrong(ctl, words, bar, c.wrong, error);
 	else if (!is_show(&c))
 		ctl_fail(ctl, EXIT_USAGE, "only valid with a show command");
 	else if (ctl->script)
@@ -303,7 +330,7 @@ watch_words(struct ctl *ctl, char *const *words, unsigned count)
 	while (ctl->status == EXIT_DONE && !ctl_interrupted()) {
 		if (ctl->terminal)
 			fputs("\033[H\033[2J", stdout);
-		command_run(ctl, &c);
+		filtered_run(ctl, &c, words + bar, count - bar, false);
 		fflush(stdout);
 		if (!ctl_interrupted())
 			(void)poll(NULL, 0, WATCH_S * 1000); /* Ctrl-C ends the wait */
@@ -445,15 +472,12 @@ run_words(struct ctl *ctl, char *const *words, unsigned count)
 {
 	struct command command = {.wrong = 0};
 	char error[1024] = "expected a command before \"|\"";
-	struct output out;
-	unsigned bar = 0;
+	unsigned bar = bar_of(words, count);
 
 	if (count > 2 && strcmp(words[0], "watch") == 0) {
 		watch_words(ctl, words + 1, count - 1);
 		return;
 	}
-	while (bar < count && strcmp(words[bar], "|") != 0)
-		bar++;
 	if (bar == 0 || command_parse(ctl->view, words, bar, &command, error, sizeof(error)) != 0) {
 		line_wrong(ctl, words, bar, command.wrong, error);
 		/* the lines that follow must not edit the node of the view before */
@@ -461,12 +485,7 @@ run_words(struct ctl *ctl, char *const *words, unsigned count)
 			ctl->view = VIEW_SYSTEM;
 		return;
 	}
-	if (!output_begin(ctl, words + bar, count - bar, &out))
-		return;
-	if (is_show(&command))
-		output_page(ctl, &out);
-	command_run(ctl, &command);
-	output_end(ctl, &out);
+	filtered_run(ctl, &command, words + bar, count - bar, is_show(&command));
 }
 
 void

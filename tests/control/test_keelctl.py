@@ -7,6 +7,7 @@ usage: test_keelctl.py KEELCTL KEELD
 """
 import json
 import os
+import re
 import subprocess
 import unittest
 
@@ -133,6 +134,10 @@ class Daemons(Pair):
         self.assertEqual(sorted(r["prefix"] for r in routes), sorted(map(network, range(NETWORKS))))
         lines = self.narrow("show route").splitlines()
         self.assertEqual(sum(line.startswith("*> 100.") for line in lines), NETWORKS)
+        self.assertEqual([line.split()[1] for line in lines if line.startswith("*> 100.")], list(map(network, range(NETWORKS))))
+        for words in ("terse", "detail", "100.0.0.0/8 longer terse", "peer 192.0.2.2 terse"):
+            found = re.findall(r"(?m)^(100\.\S+)", self.good("show route " + words))
+            self.assertEqual(found, list(map(network, range(NETWORKS))), words)
         self.assertRegex(lines[2], r"^\*> 100\.\S+ +192\.0\.2\.2 +192\.0\.2\.2 +- +\S+  64513 [ie?]$")
         self.assertEqual(len(json.loads(self.good("show route 100.1.0.0/16 longer --json"))["routes"]), 256)
 
@@ -178,7 +183,19 @@ class Daemons(Pair):
             self.assertEqual((status, err), (0, ""), words)
             self.assertEqual(out.splitlines(), wanted, words)
         self.assertEqual(self.ctl(["show", "rib", "|", "count", "ipv4-unicast"])[1], "1\n")
-        for words in ("| include", "| frob x", "| include ("):
+        # One after the other; `count` without a text counts all lines; each command that prints has them.
+        self.assertEqual(self.good(["show route | include ' 100\\.1\\.' | exclude '\\.7\\.0/24' | count"]), "255\n")
+        self.assertEqual(self.good(["show route | begin 100\\.9\\.100 | count 100\\.9"]),
+                         "%d\n" % sum("100.9" in line for line in every[next(i for i, line in enumerate(every) if "100.9.100" in line):]))
+        for words in ("show rib", "show version", "show configuration", "display current-configuration", "show policy", "show bgp peer 192.0.2.2", "show threads",
+                      "show history", "show route 100.1.2.0/24", "show route 100.1.2.0/24 fate", "preview", "help", "rpc system.info", "show refresh"):
+            said = self.good([words])
+            self.assertEqual(self.good([words + " | count"]), "%d\n" % said.count("\n"), words)
+        shell = Shell(self.sockets[0], self.dir)
+        self.addCleanup(shell.end)
+        shell.keys("watch show rib | count unicast\n", r"\n4\n$")
+        shell.keys("\x03", r"<keel> $")
+        for words in ("| include", "| frob x", "| include (", "|", "| count |", "| count | count | count | count | count"):
             self.assertEqual(self.ctl(["show rib " + words])[:2], (2, ""), words)
         self.assertEqual(self.ctl(["show frob | include x"])[0], 2)
         status, out, _ = keelctl(sock=self.sockets[0], stdin="show rib | count unicast\nshow version | include keeld\n")
