@@ -1,5 +1,6 @@
 # SPDX-License-Identifier: BSD-3-Clause
 """Shared by the tests of commits: a separate keeld in a network namespace, and a BGP speaker that records all messages with their times."""
+import contextlib
 import fcntl
 import functools
 import ipaddress
@@ -433,6 +434,15 @@ class KeelTest(unittest.TestCase):
         subprocess.run(["mount", "-t", "tmpfs", "-o", "size=" + size, "keel-test", disk], check=True)
         self.addCleanup(subprocess.run, ["umount", "-l", disk], check=True)
         return disk
+
+    def cpu_ns(self):
+        """CPU time of all threads of keeld."""
+        folder = "/proc/%d/task" % self.keel.process.pid
+        total = 0
+        for task in os.listdir(folder):
+            with contextlib.suppress(FileNotFoundError), open(os.path.join(folder, task, "schedstat")) as f:
+                total += int(f.read().split()[0])
+        return total
 
     def give_addresses(self):
         words = ["link set lo up", "addr add 2001:db8::1/64 dev lo"]

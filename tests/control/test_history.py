@@ -486,15 +486,6 @@ class History(KeelTest):
             where = "moment %d of seed %d" % (moment, seed)
             self.assertEqual((self.running(), self.keel.on_disk()), (base, base), where)
 
-    def cpu_ns(self):
-        """CPU time of all threads of keeld."""
-        folder = "/proc/%d/task" % self.keel.process.pid
-        total = 0
-        for task in os.listdir(folder):
-            with contextlib.suppress(FileNotFoundError), open(os.path.join(folder, task, "schedstat")) as f:
-                total += int(f.read().split()[0])
-        return total
-
     def test_a_commit_costs_what_it_changes(self):
         """In a document of long lists: a tenth of a start at most, for a key and for an entry; FILE and the history have it, and a restart."""
         entries = [{"action": "permit", "prefix": "10.%d.%d.0/24" % (i // 256, i % 256)} for i in range(5000)]
