@@ -10,6 +10,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <termios.h>
 #include <unistd.h>
 
 #define DEFAULT_SOCKET "/run/keel/keel.sock"
@@ -42,6 +43,21 @@ ctl_print_json(const json_t *value, bool indented)
 	putchar('\n');
 }
 
+/*
+ * In the shell: lines typed during a progress line are not echoed, which the next progress line would erase, but
+ * by the line editor at the next prompt.
+ */
+static void
+echo_switch(const struct ctl *ctl, bool on)
+{
+	struct termios t;
+
+	if (ctl->ask == NULL || tcgetattr(STDIN_FILENO, &t) != 0)
+		return;
+	t.c_lflag = on ? t.c_lflag | ECHO : t.c_lflag & ~(tcflag_t)ECHO;
+	tcsetattr(STDIN_FILENO, TCSANOW, &t);
+}
+
 void
 ctl_progress(struct ctl *ctl, const char *fmt, ...)
 {
@@ -49,6 +65,8 @@ ctl_progress(struct ctl *ctl, const char *fmt, ...)
 
 	if (!ctl->terminal)
 		return;
+	if (!ctl->progress)
+		echo_switch(ctl, false);
 	fputs("\r\033[K", stdout);
 	va_start(ap, fmt);
 	vprintf(fmt, ap);
@@ -62,8 +80,10 @@ ctl_progress(struct ctl *ctl, const char *fmt, ...)
 void
 ctl_progress_end(struct ctl *ctl)
 {
-	if (ctl->progress)
-		ctl_progress(ctl, "%s", "");
+	if (!ctl->progress)
+		return;
+	ctl_progress(ctl, "%s", "");
+	echo_switch(ctl, true);
 	ctl->progress = false;
 }
 

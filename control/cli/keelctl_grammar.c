@@ -143,8 +143,12 @@ const struct command_rule command_rules[] = {
 	{VIEW_ANY, COMMAND_WATCH, "watch COMMAND", false,
 		"Repeats a show command every two seconds, until Ctrl-C. Quotes are not "
 		"necessary."},
-	{VIEW_USER, COMMAND_REFRESH, REFRESH, false,
-		"Soft reset: applies the policies of one direction again. No session ends."},
+	{VIEW_USER, COMMAND_REFRESH, REFRESH " [wait]", false,
+		"Soft reset: applies the policies of one direction again. No session ends. Answers "
+		"at "
+		"once; `show jobs` shows the end. With `wait` answers after the end; the exit "
+		"status is 1 "
+		"if the job fails."},
 	{VIEW_USER, COMMAND_RESET,
 		"reset bgp " FAMILY
 		"{all | external | internal | group NAME | ADDRESS | AS-NUMBER}",
@@ -612,6 +616,7 @@ static const struct command_word {
 	{"vpnv4", NULL, "VPN-IPv4"},
 	{"vpnv6", NULL, "VPN-IPv6"},
 	{"vrf", NULL, "VPN instances"},
+	{"wait", NULL, "answer after the end"},
 	{"watch", NULL, "repeat a show command"},
 };
 

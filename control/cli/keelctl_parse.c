@@ -849,6 +849,7 @@ static const struct {
 	{"detail", offsetof(struct command, detail)},
 	{"verbose", offsetof(struct command, detail)},
 	{"terse", offsetof(struct command, terse)},
+	{"wait", offsetof(struct command, wait)},
 };
 
 bool

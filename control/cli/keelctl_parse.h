@@ -126,7 +126,7 @@ struct command {
 	const char *community, *regex; /* show route */
 	bool longer, advertised, received;
 	bool or_accepted; /* received: after the import policy where the peer is not kept */
-	bool best, count, detail, terse;
+	bool best, count, detail, terse, wait;
 	const char *source; /* show configuration */
 	const char *keep; /* resolve */
 	const char *text; /* comment of a commit */

@@ -107,26 +107,30 @@ job_line(struct ctl *ctl, long long id, const json_t *job)
 	char spent[SHORT_TEXT];
 
 	if (strcmp(state, "running") == 0) {
-		ctl_progress(ctl, "job %lld: %lld of %lld sessions, running", id,
-			number_of(job, "done"), number_of(job, "total"));
+		if (!ctl->json)
+			ctl_progress(ctl, "job %lld: %lld of %lld sessions, running", id,
+				number_of(job, "done"), number_of(job, "total"));
 		return true;
 	}
-	ctl_progress(ctl, "job %lld: %lld of %lld sessions, %s after %s\n", id,
-		number_of(job, "done"), number_of(job, "total"), state,
-		ns_text((real_of(job, "finished_s") - real_of(job, "started_s")) * 1e9, spent));
-	ctl->progress = false; /* the line stays */
+	ctl_progress_end(ctl);
+	if (!ctl->json)
+		printf("job %lld: %lld of %lld sessions, %s after %s\n", id, number_of(job, "done"),
+			number_of(job, "total"), state,
+			ns_text((real_of(job, "finished_s") - real_of(job, "started_s")) * 1e9,
+				spent));
 	if (strcmp(state, "failed") == 0)
 		ctl_fail(ctl, EXIT_REFUSED, "job %lld failed: %s", id,
 			text_of(json_object_get(job, "result"), "reason"));
 	return false;
 }
 
-/* On a terminal: follows the job until the end. Ctrl-C leaves the job running. */
+/* Follows the job until the end. Ctrl-C leaves the job running. */
 static void
 job_follow(struct ctl *ctl, long long id)
 {
 	bool running = true;
 
+	ctl_interrupt_catch();
 	while (running) {
 		json_t *job = ctl_call(ctl, "jobs.get", json_pack("{s:I}", "id", (json_int_t)id));
 
@@ -137,7 +141,9 @@ job_follow(struct ctl *ctl, long long id)
 		if (running)
 			poll(NULL, 0, JOB_POLL_MS);
 		if (running && ctl_interrupted()) {
-			printf("\njob %lld continues; see `show jobs`\n", id);
+			ctl_progress_end(ctl);
+			ctl_fail(ctl, EXIT_REFUSED, "job %lld continues; `show jobs` shows its end",
+				id);
 			return;
 		}
 	}
@@ -162,8 +168,11 @@ refresh_command(struct ctl *ctl, const struct command *c)
 		refresh_print(ctl, peers);
 	if (no_session_acted(peers))
 		stop_script(ctl, "refreshed", peers);
-	else if (!ctl->json && ctl->terminal && json_is_integer(job))
+	else if (json_is_integer(job) && c->wait)
 		job_follow(ctl, (long long)json_integer_value(job));
+	else if (json_is_integer(job) && !ctl->json)
+		printf("job %lld runs; `show jobs` shows its end\n",
+			(long long)json_integer_value(job));
 	json_decref(result);
 }
 

@@ -374,6 +374,7 @@ run_line(const char *line)
 	shell.ctl->where[0] = '\0';
 	ctl_interrupt_clear();
 	run_text(shell.ctl, text, NULL);
+	ctl_progress_end(shell.ctl);
 	fflush(stdout);
 	free(text);
 }

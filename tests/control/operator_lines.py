@@ -36,7 +36,7 @@ FAMILY = "[ ipv6 | vpn-instance VRF { ipv4-family | ipv6-family } | vpnv4 | vpnv
 PEER = "peer { ADDRESS | GROUP }"
 OWN = {
     "user": [
-        "refresh bgp " + FAMILY + " { all | ADDRESS | group GROUP | external | internal } { import | export }",
+        "refresh bgp " + FAMILY + " { all | ADDRESS | group GROUP | external | internal } { import | export } [ wait ]",
         "reset bgp " + FAMILY + " { all | ASN | ADDRESS | group GROUP | external | internal }",
         "reset bgp { vpnv4 | vpnv6 | ipv4 | ipv6 } [ ADDRESS ] slow-peer",
         "system-view",

@@ -61,7 +61,7 @@ class Usage(unittest.TestCase):
                 self.assertEqual((status, out, err.split("\n")[:2]), (2, "", [shown or line, pad + "^"]), line)
                 self.assertRegex(err.split("\n")[2], "^(line|command) 1: ", line)
         status, out, err = keelctl("refresh", "bgp", "all", "im", "out")
-        self.assertEqual((status, out, err), (2, "", "refresh bgp all im out\n                   ^\nkeelctl: word 5 \"out\": nothing may follow here\n"))
+        self.assertEqual((status, out, err), (2, "", "refresh bgp all im out\n                   ^\nkeelctl: word 5 \"out\": expected wait\n"))
         self.assertEqual(keelctl("rollback")[2].split("\n")[:2], ["rollback", "         ^"])
         self.assertLess(max(map(len, keelctl("commit comment %s frob %s" % (900 * "x", 900 * "y"))[2].split("\n"))), 500)
 
@@ -344,7 +344,14 @@ class Daemons(Pair):
     def test_refresh_on_a_terminal(self):
         status, shown = on_terminal("refresh", "bgp", "external", "import", sock=self.sockets[0])
         self.assertEqual(status, 0, shown)
+        self.assertRegex(shown, r"\njob \d+ runs; `show jobs` shows its end\r\n$")
+        status, shown = on_terminal("refresh", "bgp", "external", "import", "wait", sock=self.sockets[0])
+        self.assertEqual(status, 0, shown)
         self.assertRegex(shown, r"job \d+: 2 of 2 sessions, done after ")
+        self.assertRegex(self.good("refresh bgp external import"), r"\njob \d+ runs; `show jobs` shows its end\n$")
+        job = json.loads(self.good("--json refresh bgp external import wait"))["job"]
+        self.assertEqual(json.loads(self.good(["rpc", "jobs.get", json.dumps({"id": job})]))["state"], "done")
+        self.assertRegex(self.good("refresh bgp external export wait"), r"\njob \d+: 2 of 2 sessions, done after [^\n]+\n$")
 
     def test_colour(self):
         self.assertIn("\033[32mestablished\033[0m", on_terminal("show", "bgp", "summary", sock=self.sockets[0])[1])

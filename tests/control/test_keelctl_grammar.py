@@ -320,7 +320,7 @@ class Lines(Pair):
         said = shell.keys("x i?", r"<keel> refresh bgp ex i$")
         self.assertEqual(re.findall(r"(?m)^  (\S+)", said), ["import"])
         said = shell.keys("m ?", r"<keel> refresh bgp ex im $")
-        self.assertEqual(re.findall(r"(?m)^  (\S+)", said), ["<cr>"])
+        self.assertEqual(re.findall(r"(?m)^  (\S+)", said), ["wait", "<cr>"])
         said = shell.keys("\x15refresh foo ?", r"<keel> refresh foo $")
         self.assertIn('word 2 "foo": expected bgp', said)
         said = shell.keys("\x15show route vpn-instance red ?", r"<keel> show route vpn-instance red $")
@@ -374,8 +374,34 @@ class Lines(Pair):
 
     def test_refresh_progress(self):
         self.wait("the sessions", self.complete)
-        said, _ = self.shell().line("refresh bgp external import")
+        said, _ = self.shell().line("refresh bgp external import wait")
         self.assertRegex(said, r"job \d+: \d of \d sessions, done after ")
+
+    def test_lines_typed_early(self):
+        """Lines typed during a progress line are read at the next prompt, and shown there alone."""
+        path, typed = os.path.join(self.dir, "late.sock"), threading.Event()
+
+        def answer(listener):
+            connection = listener.accept()[0]
+            with connection, connection.makefile("r") as lines:
+                request = json.loads(next(lines))
+                typed.wait(60)
+                connection.sendall(json.dumps({"jsonrpc": "2.0", "id": request["id"], "result": {"tables": []}}).encode() + b"\n")
+                next(lines, None)
+
+        with socket.socket(socket.AF_UNIX) as late:
+            late.bind(path)
+            late.listen(8)
+            threading.Thread(target=answer, args=(late,), daemon=True).start()
+            shell = Shell(path, self.dir)
+            self.addCleanup(shell.end)
+            shell.keys("show rib\n", r"waiting for the daemon, \d+ s$")
+            shell.type("help\nshow ver")
+            self.assertNotIn("help", shell.until(r"(waiting for the daemon, \d+ s){2}$"))
+            typed.set()
+            said = shell.until(r"<keel> show ver$")
+            self.assertRegex(said, r"VRF +Family[^\n]+\n<keel> help\n")
+            self.assertNotIn("help", said.partition("<keel>")[0])
 
     def test_history(self):
         path = os.path.join(self.dir, ".keel_history")

@@ -383,7 +383,7 @@ static const struct {
 	{"refresh bgp vpn all import", "word 3 \"vpn\" is ambiguous: vpn-instance, vpnv4 or vpnv6"},
 	{"refresh bgp i import", "word 3 \"i\" is ambiguous: internal or ipv6"},
 	{"refresh bgp all", "expected import or export after \"refresh bgp all\""},
-	{"refresh bgp all im out", "word 5 \"out\": nothing may follow here"},
+	{"refresh bgp all im out", "word 5 \"out\": expected wait"},
 	{"refresh bgp group import", "word 4 \"import\": expected NAME"},
 	{"refresh bgp group 9x import", "word 4 \"9x\": expected NAME"},
 	{"refresh bgp vpn-instance red all import",

@@ -135,14 +135,14 @@ class Lines(InstanceTest):
         self.assertIn("(-32004)", err, text)
 
     def check_refresh(self, line, family, peers, answer):
-        action = "route-refresh-sent" if line[-1] == "import" else "readvertised"
+        action = "route-refresh-sent" if "import" in line else "readvertised"
         self.assertEqual({(a["vrf"], a["address"], a["action"]) for a in answer["peers"]},
                          {(p.vrf, p.address, action if p.up else "not-established") for p in peers}, line)
         if answer["job"] is not None:
             self.wait("end of the job", lambda: self.keel.job(answer["job"]) == "done")
         for p in peers:
             if p.up:
-                self.expected[p] += collections.Counter([(family, 0)] if line[-1] == "import" else [(family, 1), (family, 2)])
+                self.expected[p] += collections.Counter([(family, 0)] if "import" in line else [(family, 1), (family, 2)])
                 self.wait("the messages", lambda: self.received(p) == self.expected[p], self.speakers[p].changed)
 
     def check_reset(self, line, family, peers, answer):
