@@ -652,18 +652,30 @@ names_of(const struct walk *w, struct names *n, bool with_values, const char *wo
 	}
 }
 
-/* "a, b or c" */
+#define NAMES_SHOWN 8
+
+/* "a, b or c"; of many: "a, b or 7 more", first the names with the first letter of `word`. */
 static const char *
-names_text(const struct names *n, char *buf, size_t size)
+names_text(const struct names *n, const char *word, char *buf, size_t size)
 {
+	unsigned shown = 0;
 	size_t at = 0;
 
 	buf[0] = '\0';
-	for (unsigned i = 0; i < n->count && at < size; i++) {
-		const char *between = i == 0 ? "" : i + 1 < n->count ? ", " : " or ";
+	for (unsigned i = 0; i < 2 * n->count && shown < NAMES_SHOWN && at < size; i++) {
+		const char *name = n->name[i % n->count];
 
-		at += (size_t)snprintf(buf + at, size - at, "%s%s", between, n->name[i]);
+		if ((*name == *word) != (i < n->count))
+			continue;
+		at += (size_t)snprintf(buf + at, size - at, "%s%s",
+			shown == 0	       ? ""
+			: shown + 1 < n->count ? ", "
+					       : " or ",
+			name);
+		shown++;
 	}
+	if (n->count > NAMES_SHOWN && at < size)
+		snprintf(buf + at, size - at, " or %u more", n->count - NAMES_SHOWN);
 	return buf;
 }
 
@@ -676,7 +688,7 @@ incomplete(const struct walk *w, char *const *words, unsigned count, const struc
 	size_t at = 0;
 
 	names_of(w, &n, true, "", 0);
-	names_text(&n, wanted, sizeof(wanted));
+	names_text(&n, "", wanted, sizeof(wanted));
 	for (unsigned i = 0; i < count && at < sizeof(before); i++)
 		at += (size_t)snprintf(
 			before + at, sizeof(before) - at, "%s%s", i > 0 ? " " : "", words[i]);
@@ -731,8 +743,9 @@ unexpected(const struct walk *w, char *const *words, const struct fault *f)
 		return fault_at(f, w->at, word, ": nothing may follow here");
 	if (views != 0)
 		return fault_at(f, w->at, word, " belongs to the %s; here expected %s",
-			view_name(views), names_text(&n, wanted, sizeof(wanted)));
-	return fault_at(f, w->at, word, ": expected %s", names_text(&n, wanted, sizeof(wanted)));
+			view_name(views), names_text(&n, word, wanted, sizeof(wanted)));
+	return fault_at(
+		f, w->at, word, ": expected %s", names_text(&n, word, wanted, sizeof(wanted)));
 }
 
 /* ---- words ---- */
@@ -770,7 +783,7 @@ word_find(const struct walk *w, char *const *words, bool *takes, const struct fa
 		return unexpected(w, words, f);
 	if (n.count > 1)
 		return fault_at(f, w->at, word, " is ambiguous: %s",
-			names_text(&n, could_be, sizeof(could_be)));
+			names_text(&n, word, could_be, sizeof(could_be)));
 	for (unsigned i = 0; i < set; i++)
 		takes[i] = place_at(w, w->at, i)->text == n.name[0];
 	return 0;
