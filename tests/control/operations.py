@@ -445,6 +445,14 @@ def file(run, text):
     run.file("f.policy", text)
 
 
+def half(run, text, path, value):
+    """A commit of another operator, while somebody edits the policy file: the text in force stays."""
+    name = "f.policy"
+    run.write(name, text)
+    edit(run, path, value, True)
+    run.write(name, run.model.files[name])
+
+
 def draw_roas(r, m):
     return [[[p, r.choice((ipaddress.ip_network(p).prefixlen, 64 if ":" in p else 32)), r.choice((64513, 65100, 64999))]
              for p in r.sample(PREFIXES[V4][1:5] + PREFIXES[V6][1:3], r.randrange(1, 4))]]
@@ -477,6 +485,7 @@ OPERATIONS = {
     "link": (1, lambda r, m: [r.random() < 0.6], link),
     "address": (1, lambda r, m: [r.random() < 0.5], address),
     "file": (1, lambda r, m: [r.choice(POLICY_TEXTS)], file),
+    "half": (1, lambda r, m: [r.choice(POLICY_TEXTS + ["policy f1 {\n"])] + draw_key(r, m), half),
     "reset": (1, a_router, lambda run, a: run.side.reset(a)),
     "refresh": (2, lambda r, m: [r.choice(FAMILIES), r.choice(("import", "export"))],
                 lambda run, family, direction: run.side.keel.call("bgp.refresh", {"family": family, "scope": "all", "direction": direction})),

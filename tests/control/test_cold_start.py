@@ -526,10 +526,13 @@ class Run:
         self.model.roas = roas
         (self.places[0].cache.restart if restart else self.places[0].cache.set)(*map(tuple, roas))
 
+    def write(self, name, content):
+        write(self.places[0].folder, {name: content})
+
     def file(self, name, content):
         """A policy file gets another text, which a reload takes."""
         self.model.files[name] = content
-        write(self.places[0].folder, {name: content})
+        self.write(name, content)
         if not self.reload():  # for a fault of the draft
             self.reload()
 
