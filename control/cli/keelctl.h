@@ -277,7 +277,7 @@ void import_command(struct ctl *ctl, const struct command *c);
 /* ---- keelctl_doctor.c ---- */
 
 /* Prints what this machine lacks for ports and workers; status EXIT_REFUSED if a check fails. */
-void doctor_command(struct ctl *ctl);
+void doctor_command(struct ctl *ctl, const struct command *c);
 
 /* ---- keelctl_lines.c ---- */
 
@@ -287,6 +287,8 @@ void display_lines(struct ctl *ctl, const struct command *c);
 /* ---- keelctl_show.c, keelctl_route.c ---- */
 
 void show_command(struct ctl *ctl, const struct command *c);
+void show_bgp_peer(struct ctl *ctl, const struct command *c);
+void show_faults(struct ctl *ctl, const struct command *c);
 void show_route(struct ctl *ctl, const struct command *c);
 void show_jobs(struct ctl *ctl, const json_t *result);
 
@@ -302,29 +304,32 @@ void monitor_command(struct ctl *ctl, const struct command *c);
 /* ---- keelctl_policy.c ---- */
 
 void show_policy(struct ctl *ctl, const struct command *c);
-void show_refresh(struct ctl *ctl);
+void show_refresh(struct ctl *ctl, const struct command *c);
 
 /* ---- keelctl_text.c: formatted values and tables ---- */
 
 enum colour { PLAIN, GREEN, YELLOW, RED, BOLD };
 
-struct column {
-	const char *title;
-	bool right;
-};
-
 /* Collects cells, then prints them with the necessary widths. */
+#define COLUMNS_MAX 16
 struct table {
-	const struct column *column;
+	char titles[192];
+	unsigned char title[COLUMNS_MAX]; /* offsets in `titles` */
+	bool right[COLUMNS_MAX];
 	unsigned column_count, cell_count, cell_size;
 	struct cell *cell;
 };
 
-struct table table_begin(const struct column *column, unsigned column_count);
+/* `titles`: "Peer|VRF|>Routes", with `>` for a right-aligned column. */
+struct table table_begin(const char *titles);
 void table_cell(struct table *t, enum colour colour, const char *fmt, ...)
 	__attribute__((format(printf, 3, 4)));
+/* A plain cell with text_of() for each of the keys, with blanks between them. */
+void table_texts(struct table *t, const json_t *o, const char *keys);
 /* Prints and frees the table. `indent`: blanks before each line. */
 void table_end(struct table *t, const struct ctl *ctl, unsigned indent);
+/* As table_end(); without cells prints the text `none`. */
+void table_end_or(struct table *t, const struct ctl *ctl, const char *none);
 void print_colour(const struct ctl *ctl, enum colour colour, const char *text);
 /* The first `len` octets. */
 void print_part(const struct ctl *ctl, enum colour colour, const char *text, size_t len);

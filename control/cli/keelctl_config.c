@@ -21,9 +21,7 @@ effect_colour(const char *effect)
 void
 effects_print(struct ctl *ctl, const json_t *effects)
 {
-	static const struct column columns[] = {{"Peer", false}, {"VRF", false}, {"Family", false},
-		{"Direction", false}, {"Effect", false}, {"Job", true}, {"Reason", false}};
-	struct table t = table_begin(columns, 7);
+	struct table t = table_begin("Peer|VRF|Family|Direction|Effect|>Job|Reason");
 	const json_t *e;
 	size_t i;
 
@@ -35,13 +33,9 @@ effects_print(struct ctl *ctl, const json_t *effects)
 	{
 		const char *effect = text_of(e, "effect");
 
-		table_cell(&t, PLAIN, "%s", text_of(e, "address"));
-		table_cell(&t, PLAIN, "%s", text_of(e, "vrf"));
-		table_cell(&t, PLAIN, "%s", text_of(e, "family"));
-		table_cell(&t, PLAIN, "%s", text_of(e, "direction"));
+		table_texts(&t, e, "address vrf family direction");
 		table_cell(&t, effect_colour(effect), "%s", effect);
-		table_cell(&t, PLAIN, "%s", text_of(e, "job"));
-		table_cell(&t, PLAIN, "%s", text_of(e, "reason"));
+		table_texts(&t, e, "job reason");
 	}
 	table_end(&t, ctl, 0);
 }
@@ -356,8 +350,6 @@ history_one(struct ctl *ctl, const json_t *result)
 void
 show_history(struct ctl *ctl, const json_t *result)
 {
-	static const struct column columns[] = {
-		{"Commit", true}, {"Time", false}, {"User", false}, {"Comment", false}};
 	const json_t *commits = json_object_get(result, "commits"), *c,
 		     *confirm = json_object_get(result, "confirm");
 	struct table t;
@@ -368,18 +360,14 @@ show_history(struct ctl *ctl, const json_t *result)
 		history_one(ctl, result);
 		return;
 	}
-	t = table_begin(columns, 4);
+	t = table_begin(">Commit|Time|User|Comment");
 	json_array_foreach(commits, i, c)
 	{
 		table_cell(&t, PLAIN, "%s", text_of(c, "id"));
 		table_cell(&t, PLAIN, "%s", time_text(real_of(c, "time"), "%F %T", when));
-		table_cell(&t, PLAIN, "%s", text_of(c, "user"));
-		table_cell(&t, PLAIN, "%s", text_of(c, "comment"));
+		table_texts(&t, c, "user comment");
 	}
-	if (t.cell_count > 0)
-		table_end(&t, ctl, 0);
-	else
-		puts("no commits");
+	table_end_or(&t, ctl, "no commits");
 	if (json_is_object(confirm))
 		printf("commit %s goes back to %s in %.0f s unless confirmed; `confirm` keeps it\n",
 			text_of(confirm, "commit"), text_of(confirm, "back_to"),
@@ -461,10 +449,8 @@ show_diff(struct ctl *ctl, const json_t *result)
 void
 show_candidates(struct ctl *ctl, const json_t *result)
 {
-	static const struct column columns[] = {
-		{"User", false}, {"Since", false}, {"Edits", true}, {"Conflicts", true}};
 	const json_t *c;
-	struct table t = table_begin(columns, 4);
+	struct table t = table_begin("User|Since|>Edits|>Conflicts");
 	char when[SHORT_TEXT];
 	size_t i;
 
@@ -478,10 +464,7 @@ show_candidates(struct ctl *ctl, const json_t *result)
 		table_cell(&t, number_of(c, "conflicts") > 0 ? RED : PLAIN, "%s",
 			text_of(c, "conflicts"));
 	}
-	if (t.cell_count > 0)
-		table_end(&t, ctl, 0);
-	else
-		puts("no user has edits");
+	table_end_or(&t, ctl, "no user has edits");
 }
 
 /* "commit 7", "refused: REASON", "done" */
@@ -502,10 +485,8 @@ audit_result(struct table *t, const json_t *call)
 void
 show_audit(struct ctl *ctl, const json_t *result)
 {
-	static const struct column columns[] = {{"Id", true}, {"Time", false}, {"User", false},
-		{"From", false}, {"Method", false}, {"Result", false}};
 	const json_t *calls = json_object_get(result, "calls");
-	struct table t = table_begin(columns, 6);
+	struct table t = table_begin(">Id|Time|User|From|Method|Result");
 	char when[SHORT_TEXT];
 
 	for (size_t i = json_array_size(calls); i-- > 0;) {
@@ -513,15 +494,10 @@ show_audit(struct ctl *ctl, const json_t *result)
 
 		table_cell(&t, PLAIN, "%s", text_of(c, "id"));
 		table_cell(&t, PLAIN, "%s", time_text(real_of(c, "time"), "%m-%d %T", when));
-		table_cell(&t, PLAIN, "%s", text_of(c, "user"));
-		table_cell(&t, PLAIN, "%s", text_of(c, "from"));
-		table_cell(&t, PLAIN, "%s", text_of(c, "method"));
+		table_texts(&t, c, "user from method");
 		audit_result(&t, c);
 	}
-	if (t.cell_count > 0)
-		table_end(&t, ctl, 0);
-	else
-		puts("no calls");
+	table_end_or(&t, ctl, "no calls");
 }
 
 void

@@ -584,7 +584,7 @@ findings_print(const json_t *findings)
 }
 
 void
-doctor_command(struct ctl *ctl)
+doctor_command(struct ctl *ctl, const struct command *c)
 {
 	const char *root = getenv("KEEL_ROOT");
 	json_t *stats = ctl_try(ctl, "dataplane.stats", NULL);

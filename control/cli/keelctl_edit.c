@@ -626,36 +626,27 @@ remove_bgp(struct edit *e)
 static int
 apply_line(struct edit *e)
 {
+	static int (*const edits[])(struct edit * e) = {
+		[COMMAND_BGP_VIEW] = remove_bgp,
+		[COMMAND_GROUP] = edit_group,
+		[COMMAND_PEER_AS_NUMBER] = set_asn,
+		[COMMAND_PEER_GROUP] = set_group,
+		[COMMAND_PEER_ROUTE_REFRESH] = set_route_refresh,
+		[COMMAND_PEER_ENABLE] = set_enable,
+		[COMMAND_PEER_KEEP_ALL_ROUTES] = set_keep,
+		[COMMAND_PEER_ROUTE_POLICY] = set_policy,
+		[COMMAND_PEER_SETTING] = set_setting,
+		[COMMAND_PEER_REMOVE] = remove_peer,
+		[COMMAND_NETWORK] = edit_network,
+		[COMMAND_IMPORT_ROUTE] = edit_import_route,
+		[COMMAND_STATIC] = edit_static,
+	};
+
 	if (command_is_of_policy(e->c))
 		return edit_policy_line(e->ctl, e->c, e->document, e->note);
-	switch (e->c->kind) {
-	case COMMAND_BGP_VIEW:
-		return remove_bgp(e);
-	case COMMAND_GROUP:
-		return edit_group(e);
-	case COMMAND_PEER_AS_NUMBER:
-		return set_asn(e);
-	case COMMAND_PEER_GROUP:
-		return set_group(e);
-	case COMMAND_PEER_ROUTE_REFRESH:
-		return set_route_refresh(e);
-	case COMMAND_PEER_ENABLE:
-		return set_enable(e);
-	case COMMAND_PEER_KEEP_ALL_ROUTES:
-		return set_keep(e);
-	case COMMAND_PEER_SETTING:
-		return set_setting(e);
-	case COMMAND_PEER_REMOVE:
-		return remove_peer(e);
-	case COMMAND_NETWORK:
-		return edit_network(e);
-	case COMMAND_IMPORT_ROUTE:
-		return edit_import_route(e);
-	case COMMAND_STATIC:
-		return edit_static(e);
-	default:
-		return set_policy(e);
-	}
+	return e->c->kind < sizeof(edits) / sizeof(edits[0]) && edits[e->c->kind] != NULL
+		       ? edits[e->c->kind](e)
+		       : -1;
 }
 
 /* ---- from document to patch ---- */

@@ -257,26 +257,27 @@ enum value_kind {
 static const struct {
 	const char *name;
 	bool (*good)(const char *text);
+	size_t member; /* of struct command; 0: more than one, see interpret_value() */
 } values[V_COUNT] = {
 	[V_ADDRESS] = {"ADDRESS", text_is_address},
 	[V_AS_NUMBER] = {"AS-NUMBER", is_asn},
-	[V_GROUP] = {"GROUP", is_name},
+	[V_GROUP] = {"GROUP", is_name, offsetof(struct command, group)},
 	[V_ID] = {"ID", is_id},
-	[V_JSON] = {"JSON", is_word},
-	[V_METHOD] = {"METHOD", is_word},
+	[V_JSON] = {"JSON", is_word, offsetof(struct command, params)},
+	[V_METHOD] = {"METHOD", is_word, offsetof(struct command, method)},
 	[V_NAME] = {"NAME", is_name},
-	[V_PREFIX] = {"PREFIX", is_prefix},
-	[V_RD] = {"RD", is_rd},
+	[V_PREFIX] = {"PREFIX", is_prefix, offsetof(struct command, prefix)},
+	[V_RD] = {"RD", is_rd, offsetof(struct command, rd)},
 	[V_SECONDS] = {"SECONDS", is_seconds},
-	[V_TEXT] = {"TEXT", is_word},
-	[V_FILE] = {"FILE", is_word},
-	[V_COMMAND] = {"COMMAND", is_word},
-	[V_COMMUNITY] = {"COMMUNITY", is_community},
-	[V_REGEX] = {"REGEX", is_word},
+	[V_TEXT] = {"TEXT", is_word, offsetof(struct command, text)},
+	[V_FILE] = {"FILE", is_word, offsetof(struct command, file)},
+	[V_COMMAND] = {"COMMAND", is_word, offsetof(struct command, watched)},
+	[V_COMMUNITY] = {"COMMUNITY", is_community, offsetof(struct command, community)},
+	[V_REGEX] = {"REGEX", is_word, offsetof(struct command, regex)},
 	[V_LENGTH] = {"LENGTH", is_length},
 	[V_MASK] = {"MASK", is_mask},
 	[V_NUMBER] = {"NUMBER", is_number},
-	[V_PATH] = {"PATH", is_path},
+	[V_PATH] = {"PATH", is_path, offsetof(struct command, path)},
 	[V_VALUE] = {"VALUE", is_word},
 };
 
@@ -810,59 +811,61 @@ walk_words(struct walk *w, unsigned view, char *const *words, unsigned count, co
 
 /* ---- interpretation ---- */
 
-struct meaning {
-	const char *word;
-	size_t offset;
-	const char *value; /* NULL: the word */
-};
-
-#define MEANS(word, member, value)                                                                 \
+/* What a keyword sets: a text, that of the word if NULL, or a flag. */
+#define TEXT(word, member, value)                                                                  \
 	{                                                                                          \
-		word, offsetof(struct command, member), value                                      \
+		word, offsetof(struct command, member), value, false                               \
+	}
+#define FLAG(word, member)                                                                         \
+	{                                                                                          \
+		word, offsetof(struct command, member), NULL, true                                 \
 	}
 
-static const struct meaning meanings[] = {
-	MEANS("ip", family, "ipv4-unicast"),
-	MEANS("ipv4", family, "ipv4-unicast"),
-	MEANS("ipv6", family, "ipv6-unicast"),
-	MEANS("ipv4-family", family, "ipv4-unicast"),
-	MEANS("ipv6-family", family, "ipv6-unicast"),
-	MEANS("vpnv4", family, "vpnv4-unicast"),
-	MEANS("vpnv6", family, "vpnv6-unicast"),
-	MEANS("all", scope, NULL),
-	MEANS("external", scope, NULL),
-	MEANS("internal", scope, NULL),
-	MEANS("slow-peer", scope, NULL),
-	MEANS("import", direction, NULL),
-	MEANS("export", direction, NULL),
-	MEANS("running", source, NULL),
-	MEANS("candidate", source, NULL),
-	MEANS("startup", source, NULL),
-	MEANS("mine", keep, NULL),
-	MEANS("theirs", keep, NULL),
-	MEANS("bird", dialect, NULL),
-	MEANS("frr", dialect, NULL),
-	MEANS("vrp", dialect, NULL),
-};
-
-static const struct {
+static const struct meaning {
 	const char *word;
-	size_t offset;
-} flags[] = {
-	{"longer", offsetof(struct command, longer)},
-	{"longer-prefixes", offsetof(struct command, longer)},
-	{"advertised", offsetof(struct command, advertised)},
-	{"advertised-routes", offsetof(struct command, advertised)},
-	{"received", offsetof(struct command, received)},
-	{"received-routes", offsetof(struct command, received)},
-	{"best", offsetof(struct command, best)},
-	{"ip", offsetof(struct command, best)},
-	{"count", offsetof(struct command, count)},
-	{"statistics", offsetof(struct command, count)},
-	{"detail", offsetof(struct command, detail)},
-	{"verbose", offsetof(struct command, detail)},
-	{"terse", offsetof(struct command, terse)},
-	{"wait", offsetof(struct command, wait)},
+	size_t member;
+	const char *value;
+	bool flag;
+} meanings[] = {
+	TEXT("ip", family, "ipv4-unicast"),
+	TEXT("ipv4", family, "ipv4-unicast"),
+	TEXT("ipv6", family, "ipv6-unicast"),
+	TEXT("ipv4-family", family, "ipv4-unicast"),
+	TEXT("ipv6-family", family, "ipv6-unicast"),
+	TEXT("vpnv4", family, "vpnv4-unicast"),
+	TEXT("vpnv6", family, "vpnv6-unicast"),
+	TEXT("all", scope, NULL),
+	TEXT("external", scope, NULL),
+	TEXT("internal", scope, NULL),
+	TEXT("slow-peer", scope, NULL),
+	TEXT("import", direction, NULL),
+	TEXT("export", direction, NULL),
+	TEXT("running", source, NULL),
+	TEXT("candidate", source, NULL),
+	TEXT("startup", source, NULL),
+	TEXT("mine", keep, NULL),
+	TEXT("theirs", keep, NULL),
+	TEXT("bird", dialect, NULL),
+	TEXT("frr", dialect, NULL),
+	TEXT("vrp", dialect, NULL),
+	FLAG("force", force),
+	FLAG("policy-files", policy_files),
+	FLAG("this", this),
+	FLAG("longer", longer),
+	FLAG("longer-prefixes", longer),
+	FLAG("advertised", advertised),
+	FLAG("advertised-routes", advertised),
+	FLAG("received", received),
+	FLAG("received-routes", received),
+	FLAG("received-routes", or_accepted),
+	FLAG("best", best),
+	FLAG("ip", best),
+	FLAG("count", count),
+	FLAG("statistics", count),
+	FLAG("detail", detail),
+	FLAG("verbose", detail),
+	FLAG("terse", terse),
+	FLAG("wait", wait),
 };
 
 bool
@@ -893,22 +896,15 @@ interpret_word(struct command *c, const char *word)
 		interpret_phrase(c, word);
 		return;
 	}
-	for (size_t i = 0; i < COUNT(meanings); i++) {
-		const char **member = (const char **)((char *)c + meanings[i].offset);
-
-		if (strcmp(meanings[i].word, word) == 0)
-			*member = meanings[i].value != NULL ? meanings[i].value : word;
+	for (const struct meaning *m = meanings; m < meanings + COUNT(meanings); m++) {
+		if (strcmp(m->word, word) == 0 && m->flag)
+			*(bool *)((char *)c + m->member) = true;
+		else if (strcmp(m->word, word) == 0)
+			*(const char **)((char *)c + m->member) =
+				m->value != NULL ? m->value : word;
 	}
-	c->force |= strcmp(word, "force") == 0;
-	c->policy_files |= strcmp(word, "policy-files") == 0;
-	c->this |= strcmp(word, "this") == 0;
 	if (c->kind == COMMAND_PEER_SETTING || c->kind == COMMAND_IMPORT_ROUTE)
 		c->setting = strcmp(word, "route-policy") == 0 ? c->setting : word;
-	for (size_t i = 0; i < COUNT(flags); i++) {
-		if (strcmp(flags[i].word, word) == 0)
-			*(bool *)((char *)c + flags[i].offset) = true;
-	}
-	c->or_accepted |= strcmp(word, "received-routes") == 0;
 }
 
 static bool
@@ -959,6 +955,8 @@ interpret_value(struct command *c, enum value_kind kind, const char *after, cons
 {
 	if (command_is_of_policy(c) && c->list_count < COMMAND_WORDS_MAX)
 		c->list[c->list_count++] = word;
+	if (values[kind].member != 0)
+		*(const char **)((char *)c + values[kind].member) = word;
 	switch (kind) {
 	case V_ADDRESS:
 		if (has_scope(c))
@@ -973,45 +971,17 @@ interpret_value(struct command *c, enum value_kind kind, const char *after, cons
 			c->scope = "asn";
 		c->value = word;
 		break;
-	case V_GROUP:
-		c->group = word;
-		break;
 	case V_ID:
 	case V_SECONDS:
 		c->number = (unsigned)strtoul(word, NULL, 10);
 		c->numbered = true;
 		break;
-	case V_JSON:
-		c->params = word;
-		break;
-	case V_METHOD:
-		c->method = word;
-		break;
 	case V_NAME:
 		interpret_name(c, after, word);
 		break;
-	case V_PREFIX:
-		c->prefix = word;
-		break;
-	case V_RD:
-		c->rd = word;
-		break;
 	case V_TEXT:
-		c->text = word;
 		if (c->kind == COMMAND_PEER_SETTING)
 			c->value = word;
-		break;
-	case V_FILE:
-		c->file = word;
-		break;
-	case V_COMMAND:
-		c->watched = word;
-		break;
-	case V_COMMUNITY:
-		c->community = word;
-		break;
-	case V_REGEX:
-		c->regex = word;
 		break;
 	case V_NUMBER:
 		if (command_is_of_policy(c) && number_of_entry(c, after) != NULL) {
@@ -1022,9 +992,6 @@ interpret_value(struct command *c, enum value_kind kind, const char *after, cons
 	case V_VALUE:
 		*(is(after, "keepalive") ? &c->keepalive : &c->value) = word;
 		break;
-	case V_PATH:
-		c->path = word;
-		break;
 	case V_LENGTH:
 	case V_MASK:
 		if (c->address == NULL)
@@ -1034,7 +1001,7 @@ interpret_value(struct command *c, enum value_kind kind, const char *after, cons
 		c->prefix = c->prefix_text;
 		c->address = NULL;
 		break;
-	case V_COUNT:
+	default:
 		break;
 	}
 }

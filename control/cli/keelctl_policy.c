@@ -250,9 +250,6 @@ show_policy(struct ctl *ctl, const struct command *c)
 static void
 refresh_rows(struct table *t, const json_t *peer)
 {
-	static const char *const keys[] = {"requests_sent", "borr_received", "eorr_received",
-		"stale_swept", "requests_received", "served", "coalesced", "borr_sent",
-		"eorr_sent"};
 	const char *family;
 	json_t *f;
 
@@ -263,8 +260,9 @@ refresh_rows(struct table *t, const json_t *peer)
 		table_cell(t, PLAIN, "%s", text_of(peer, "address"));
 		table_cell(t, PLAIN, "%s", text_safe(family));
 		table_cell(t, PLAIN, "%s", yes_no(f, "keep_all_routes"));
-		for (unsigned i = 0; i < sizeof(keys) / sizeof(keys[0]); i++)
-			table_cell(t, PLAIN, "%s", text_of(r, keys[i]));
+		table_texts(t, r,
+			"requests_sent borr_received eorr_received stale_swept requests_received "
+			"served coalesced borr_sent eorr_sent");
 	}
 }
 
@@ -274,25 +272,21 @@ refresh_rows(struct table *t, const json_t *peer)
 static void
 refresh_print(struct ctl *ctl, const json_t *peers)
 {
-	static const struct column columns[] = {{"Peer", false}, {"Family", false}, {"Keep", false},
-		{"Sent", true}, {"BoRR", true}, {"EoRR", true}, {"Swept", true}, {"Rcvd", true},
-		{"Served", true}, {"Joined", true}, {"BoRR", true}, {"EoRR", true}};
-	struct table t = table_begin(columns, 12);
+	struct table t = table_begin(
+		"Peer|Family|Keep|>Sent|>BoRR|>EoRR|>Swept|>Rcvd|>Served|>Joined|>BoRR|>EoRR");
 	const json_t *peer;
 	size_t i;
 
 	json_array_foreach(peers, i, peer) refresh_rows(&t, peer);
-	if (t.cell_count > 0)
-		table_end(&t, ctl, 0);
-	else
-		puts("no peers");
+	table_end_or(&t, ctl, "no peers");
 }
 
 void
-show_refresh(struct ctl *ctl)
+show_refresh(struct ctl *ctl, const struct command *c)
 {
 	json_t *peers = ctl_call(ctl, "bgp.peers", NULL), *jobs = NULL, *both;
 
+	(void)c;
 	if (peers != NULL)
 		jobs = ctl_call(ctl, "jobs.list", NULL);
 	if (jobs != NULL && ctl->json) {

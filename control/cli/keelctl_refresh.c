@@ -79,9 +79,7 @@ stop_script(struct ctl *ctl, const char *done, const json_t *peers)
 static void
 refresh_print(struct ctl *ctl, const json_t *peers)
 {
-	static const struct column columns[] = {
-		{"Peer", false}, {"VRF", false}, {"Action", false}, {"Reason", false}};
-	struct table t = table_begin(columns, 4);
+	struct table t = table_begin("Peer|VRF|Action|Reason");
 	const json_t *peer;
 	size_t i;
 
@@ -91,8 +89,7 @@ refresh_print(struct ctl *ctl, const json_t *peers)
 		bool failed = strcmp(action, "unsupported") == 0 ||
 			      strcmp(action, "not-established") == 0;
 
-		table_cell(&t, PLAIN, "%s", text_of(peer, "address"));
-		table_cell(&t, PLAIN, "%s", text_of(peer, "vrf"));
+		table_texts(&t, peer, "address vrf");
 		table_cell(&t, failed ? YELLOW : GREEN, "%s", action);
 		table_cell(&t, PLAIN, "%s", text_of(peer, "reason"));
 	}
@@ -191,9 +188,7 @@ count_action(const json_t *peers, const char *action)
 static void
 reset_print(struct ctl *ctl, const json_t *peers)
 {
-	static const struct column columns[] = {
-		{"Peer", false}, {"VRF", false}, {"Action", false}, {"Families dropped", false}};
-	struct table t = table_begin(columns, 4);
+	struct table t = table_begin("Peer|VRF|Action|Families dropped");
 	const json_t *peer, *family;
 	size_t i, n;
 
@@ -209,8 +204,7 @@ reset_print(struct ctl *ctl, const json_t *peers)
 			snprintf(families + at, sizeof(families) - at, "%s%s", n > 0 ? " " : "",
 				json_is_string(family) ? json_string_value(family) : "?");
 		}
-		table_cell(&t, PLAIN, "%s", text_of(peer, "address"));
-		table_cell(&t, PLAIN, "%s", text_of(peer, "vrf"));
+		table_texts(&t, peer, "address vrf");
 		table_cell(&t, strcmp(action, "reset") == 0 ? GREEN : YELLOW, "%s", action);
 		table_cell(&t, PLAIN, "%s", *families != '\0' ? text_safe(families) : "-");
 	}
@@ -288,20 +282,14 @@ counts_cells(struct table *t, const json_t *o)
 static void
 preview_print(struct ctl *ctl, const json_t *result)
 {
-	static const struct column columns[] = {{"Peer", false}, {"VRF", false}, {"Family", false},
-		{"Direction", false}, {"Added", true}, {"Removed", true}, {"Changed", true},
-		{"Exact", false}};
 	const json_t *peers = json_object_get(result, "peers"),
 		     *fib = json_object_get(result, "fib"), *peer;
-	struct table t = table_begin(columns, 8);
+	struct table t = table_begin("Peer|VRF|Family|Direction|>Added|>Removed|>Changed|Exact");
 	size_t i;
 
 	json_array_foreach(peers, i, peer)
 	{
-		table_cell(&t, PLAIN, "%s", text_of(peer, "address"));
-		table_cell(&t, PLAIN, "%s", text_of(peer, "vrf"));
-		table_cell(&t, PLAIN, "%s", text_of(peer, "family"));
-		table_cell(&t, PLAIN, "%s", text_of(peer, "direction"));
+		table_texts(&t, peer, "address vrf family direction");
 		counts_cells(&t, peer);
 		table_cell(&t, PLAIN, "%s", text_of(peer, "exact"));
 	}

@@ -180,8 +180,18 @@ view_command(struct ctl *ctl, const struct command *c)
 		ctl->view = VIEW_SYSTEM;
 		break;
 	case COMMAND_BGP_VIEW:
-		if (edit_asn_agrees(ctl, c->asn))
+		if (c->undo)
+			edit_command(ctl, c);
+		else if (edit_asn_agrees(ctl, c->asn))
 			ctl->view = VIEW_BGP;
+		break;
+	case COMMAND_POLICY_VIEW:
+		policy_view(ctl, c);
+		break;
+	case COMMAND_POLICY_REMOVE:
+		edit_command(ctl, c);
+		if (ctl->status == EXIT_DONE && is_open_node(ctl, c))
+			ctl->view = VIEW_SYSTEM;
 		break;
 	case COMMAND_FAMILY_VIEW:
 		family_view(ctl, c);
@@ -360,104 +370,63 @@ watch_text(struct ctl *ctl, const char *text)
 /* ---- commands ---- */
 
 static void
+watch_command(struct ctl *ctl, const struct command *c)
+{
+	watch_text(ctl, c->watched);
+}
+
+static void
+help_command(struct ctl *ctl, const struct command *c)
+{
+	(void)c;
+	help_view(ctl->view);
+}
+
+/* NULL: show_command() for COMMAND_SHOW_..., otherwise edit_command(). */
+static void (*const runs[])(struct ctl *ctl, const struct command *c) = {
+	[COMMAND_RPC] = rpc_command,
+	[COMMAND_REFRESH] = refresh_command,
+	[COMMAND_RESET] = reset_command,
+	[COMMAND_SHOW_BGP_PEER] = show_bgp_peer,
+	[COMMAND_SHOW_BGP_FAULTS] = show_faults,
+	[COMMAND_SHOW_ROUTE] = show_route,
+	[COMMAND_SHOW_FATE] = show_fate,
+	[COMMAND_SHOW_CHANGES] = show_changes,
+	[COMMAND_SHOW_POLICY] = show_policy,
+	[COMMAND_SHOW_REFRESH] = show_refresh,
+	[COMMAND_DISPLAY_LINES] = display_lines,
+	[COMMAND_TRACE] = trace_command,
+	[COMMAND_MONITOR] = monitor_command,
+	[COMMAND_WATCH] = watch_command,
+	[COMMAND_IMPORT] = import_command,
+	[COMMAND_DOCTOR] = doctor_command,
+	[COMMAND_SYSTEM_VIEW] = view_command,
+	[COMMAND_BGP_VIEW] = view_command,
+	[COMMAND_FAMILY_VIEW] = view_command,
+	[COMMAND_QUIT] = view_command,
+	[COMMAND_RETURN] = view_command,
+	[COMMAND_POLICY_VIEW] = view_command,
+	[COMMAND_POLICY_REMOVE] = view_command,
+	[COMMAND_HELP] = help_command,
+	[COMMAND_PREVIEW] = preview_command,
+	[COMMAND_PREVIEW_REFRESH] = preview_command,
+	[COMMAND_COMMIT] = config_command,
+	[COMMAND_CONFIRM] = config_command,
+	[COMMAND_RELOAD] = config_command,
+	[COMMAND_RESOLVE] = config_command,
+	[COMMAND_ROLLBACK] = config_command,
+	[COMMAND_DISCARD] = config_command,
+};
+
+static void
 command_run(struct ctl *ctl, const struct command *c)
 {
-	switch (c->kind) {
-	case COMMAND_RPC:
-		rpc_command(ctl, c);
-		break;
-	case COMMAND_REFRESH:
-		refresh_command(ctl, c);
-		break;
-	case COMMAND_RESET:
-		reset_command(ctl, c);
-		break;
-	case COMMAND_SHOW_ROUTE:
-		show_route(ctl, c);
-		break;
-	case COMMAND_TRACE:
-		trace_command(ctl, c);
-		break;
-	case COMMAND_MONITOR:
-		monitor_command(ctl, c);
-		break;
-	case COMMAND_WATCH:
-		watch_text(ctl, c->watched);
-		break;
-	case COMMAND_IMPORT:
-		import_command(ctl, c);
-		break;
-	case COMMAND_DOCTOR:
-		doctor_command(ctl);
-		break;
-	case COMMAND_DISPLAY_LINES:
-		display_lines(ctl, c);
-		break;
-	case COMMAND_SHOW_FATE:
-		show_fate(ctl, c);
-		break;
-	case COMMAND_SHOW_CHANGES:
-		show_changes(ctl, c);
-		break;
-	case COMMAND_BGP_VIEW:
-		if (c->undo)
-			edit_command(ctl, c);
-		else
-			view_command(ctl, c);
-		break;
-	case COMMAND_POLICY_VIEW:
-		policy_view(ctl, c);
-		break;
-	case COMMAND_POLICY_REMOVE:
-		edit_command(ctl, c);
-		if (ctl->status == EXIT_DONE && is_open_node(ctl, c))
-			ctl->view = VIEW_SYSTEM;
-		break;
-	case COMMAND_SYSTEM_VIEW:
-	case COMMAND_FAMILY_VIEW:
-	case COMMAND_QUIT:
-	case COMMAND_RETURN:
-		view_command(ctl, c);
-		break;
-	case COMMAND_HELP:
-		help_view(ctl->view);
-		break;
-	case COMMAND_PREVIEW:
-	case COMMAND_PREVIEW_REFRESH:
-		preview_command(ctl, c);
-		break;
-	case COMMAND_COMMIT:
-	case COMMAND_CONFIRM:
-	case COMMAND_RELOAD:
-	case COMMAND_RESOLVE:
-	case COMMAND_ROLLBACK:
-	case COMMAND_DISCARD:
-		config_command(ctl, c);
-		break;
-	case COMMAND_GROUP:
-	case COMMAND_PEER_AS_NUMBER:
-	case COMMAND_PEER_GROUP:
-	case COMMAND_PEER_ROUTE_REFRESH:
-	case COMMAND_PEER_ENABLE:
-	case COMMAND_PEER_KEEP_ALL_ROUTES:
-	case COMMAND_PEER_ROUTE_POLICY:
-	case COMMAND_PEER_SETTING:
-	case COMMAND_PEER_REMOVE:
-	case COMMAND_NETWORK:
-	case COMMAND_IMPORT_ROUTE:
-	case COMMAND_STATIC:
-	case COMMAND_LIST_ENTRY:
-	case COMMAND_LIST_REMOVE:
-	case COMMAND_IF_MATCH:
-	case COMMAND_APPLY:
-	case COMMAND_NODE:
-	case COMMAND_SET:
-	case COMMAND_UNSET:
-		edit_command(ctl, c);
-		break;
-	default:
+	if (c->kind < sizeof(runs) / sizeof(runs[0]) && runs[c->kind] != NULL)
+		runs[c->kind](ctl, c);
+	else if (is_show(c))
 		show_command(ctl, c);
-	}
+	else
+		edit_command(ctl, c);
 }
 
 /* The word of VRP, perhaps abbreviated, or of FRR. */

@@ -40,9 +40,7 @@ summary_rows(struct table *t, const json_t *peer)
 			!first		    ? ""
 			: established(peer) ? duration_text(real_of(peer, "uptime_s"), up)
 					    : "-");
-		table_cell(t, PLAIN, "%s", text_of(f, "received"));
-		table_cell(t, PLAIN, "%s", text_of(f, "accepted"));
-		table_cell(t, PLAIN, "%s", text_of(f, "advertised"));
+		table_texts(t, f, "received accepted advertised");
 		table_cell(t, PLAIN, "%s", text_safe(name));
 		first = false;
 	}
@@ -124,11 +122,8 @@ peer_notes(const struct ctl *ctl, const json_t *peer)
 static void
 show_summary(struct ctl *ctl, const json_t *result)
 {
-	static const struct column columns[] = {{"Peer", false}, {"AS", true}, {"State", false},
-		{"Up", true}, {"Received", true}, {"Accepted", true}, {"Advertised", true},
-		{"Family", false}};
 	const json_t *peers = json_object_get(result, "peers"), *peer;
-	struct table t = table_begin(columns, COUNT(columns));
+	struct table t = table_begin("Peer|>AS|State|>Up|>Received|>Accepted|>Advertised|Family");
 	unsigned up = 0;
 	size_t i;
 
@@ -148,9 +143,7 @@ show_summary(struct ctl *ctl, const json_t *result)
 static void
 print_capabilities(const struct ctl *ctl, const json_t *peer)
 {
-	static const struct column columns[] = {
-		{"Capability", false}, {"Ours", false}, {"Peer's", false}, {"Negotiated", false}};
-	struct table t = table_begin(columns, COUNT(columns));
+	struct table t = table_begin("Capability|Ours|Peer's|Negotiated");
 	const char *name;
 	json_t *c;
 
@@ -320,7 +313,7 @@ keep_family(json_t *peers, const char *family)
 	}
 }
 
-static void
+void
 show_bgp_peer(struct ctl *ctl, const struct command *c)
 {
 	json_t *result = ctl_call(
@@ -376,7 +369,7 @@ print_fault(const struct ctl *ctl, const json_t *fault)
 	print_octets(fault);
 }
 
-static void
+void
 show_faults(struct ctl *ctl, const struct command *c)
 {
 	json_t *result = ctl_call(
@@ -400,10 +393,8 @@ show_faults(struct ctl *ctl, const struct command *c)
 static void
 show_fib_lookup(struct ctl *ctl, const json_t *result)
 {
-	static const struct column columns[] = {
-		{"Next hop", false}, {"Port", false}, {"MAC", false}, {"State", false}};
 	const json_t *paths = json_object_get(result, "paths"), *p;
-	struct table t = table_begin(columns, COUNT(columns));
+	struct table t = table_begin("Next hop|Port|MAC|State");
 	size_t i;
 
 	if (!json_is_string(json_object_get(result, "prefix"))) {
@@ -420,9 +411,7 @@ show_fib_lookup(struct ctl *ctl, const json_t *result)
 	{
 		const char *state = text_of(p, "state");
 
-		table_cell(&t, PLAIN, "%s", text_of(p, "next_hop"));
-		table_cell(&t, PLAIN, "%s", text_of(p, "port"));
-		table_cell(&t, PLAIN, "%s", text_of(p, "mac"));
+		table_texts(&t, p, "next_hop port mac");
 		table_cell(&t, strcmp(state, "up") == 0 ? GREEN : YELLOW, "%s%s", state,
 			true_of(p, "backup") ? ", backup" : "");
 	}
@@ -442,15 +431,12 @@ histogram_row(struct table *t, const char *title, const json_t *h)
 			number_of(h, "count") > 0 ? ns_text(real_of(h, keys[i]), text) : "-");
 }
 
-static const struct column histogram_columns[] = {{"", false}, {"Count", true}, {"Min", true},
-	{"p50", true}, {"p90", true}, {"p99", true}, {"p99.9", true}, {"Max", true}};
+#define HISTOGRAM "|>Count|>Min|>p50|>p90|>p99|>p99.9|>Max"
 
 static void
 show_fib_stats(struct ctl *ctl, const json_t *result)
 {
-	static const struct column columns[] = {{"VRF", false}, {"Family", false}, {"Routes", true},
-		{"Not installed", true}, {"Groups", true}, {"Memory", true}, {"Writes", true}};
-	struct table t = table_begin(columns, COUNT(columns));
+	struct table t = table_begin("VRF|Family|>Routes|>Not installed|>Groups|>Memory|>Writes");
 	const json_t *table;
 	char memory[SHORT_TEXT];
 	size_t i;
@@ -460,9 +446,7 @@ show_fib_stats(struct ctl *ctl, const json_t *result)
 		text_of(result, "commits_delayed"));
 	json_array_foreach(json_object_get(result, "tables"), i, table)
 	{
-		table_cell(&t, PLAIN, "%s", text_of(table, "vrf"));
-		table_cell(&t, PLAIN, "%s", text_of(table, "family"));
-		table_cell(&t, PLAIN, "%s", text_of(table, "routes"));
+		table_texts(&t, table, "vrf family routes");
 		table_cell(&t, number_of(table, "not_installed") > 0 ? RED : PLAIN, "%s",
 			text_of(table, "not_installed"));
 		table_cell(&t, PLAIN, "%s", text_of(table, "groups_used"));
@@ -470,7 +454,7 @@ show_fib_stats(struct ctl *ctl, const json_t *result)
 		table_cell(&t, PLAIN, "%s", text_of(table, "writes"));
 	}
 	table_end(&t, ctl, 0);
-	t = table_begin(histogram_columns, COUNT(histogram_columns));
+	t = table_begin(HISTOGRAM);
 	histogram_row(&t, "commit", json_object_get(result, "commit_ns"));
 	histogram_row(&t, "grace period", json_object_get(result, "grace_ns"));
 	histogram_row(&t, "update to fib", json_object_get(result, "update_to_fib_ns"));
@@ -483,20 +467,14 @@ show_fib_stats(struct ctl *ctl, const json_t *result)
 static void
 show_rib(struct ctl *ctl, const json_t *result)
 {
-	static const struct column columns[] = {{"VRF", false}, {"Family", false},
-		{"Prefixes", true}, {"Paths", true}, {"Attribute sets", true}, {"Memory", true}};
-	struct table t = table_begin(columns, COUNT(columns));
+	struct table t = table_begin("VRF|Family|>Prefixes|>Paths|>Attribute sets|>Memory");
 	const json_t *table;
 	char memory[SHORT_TEXT];
 	size_t i;
 
 	json_array_foreach(json_object_get(result, "tables"), i, table)
 	{
-		table_cell(&t, PLAIN, "%s", text_of(table, "vrf"));
-		table_cell(&t, PLAIN, "%s", text_of(table, "family"));
-		table_cell(&t, PLAIN, "%s", text_of(table, "prefixes"));
-		table_cell(&t, PLAIN, "%s", text_of(table, "paths"));
-		table_cell(&t, PLAIN, "%s", text_of(table, "attribute_sets"));
+		table_texts(&t, table, "vrf family prefixes paths attribute_sets");
 		table_cell(&t, PLAIN, "%s", bytes_text(real_of(table, "memory_bytes"), memory));
 	}
 	table_end(&t, ctl, 0);
@@ -525,10 +503,7 @@ strings_cell(struct table *t, const json_t *array)
 static void
 show_vrf(struct ctl *ctl, const json_t *result)
 {
-	static const struct column columns[] = {{"VRF", false}, {"RD", false}, {"Label", true},
-		{"Peers", true}, {"IPv4", true}, {"IPv6", true}, {"Imports", false},
-		{"Exports", false}};
-	struct table t = table_begin(columns, COUNT(columns));
+	struct table t = table_begin("VRF|RD|>Label|>Peers|>IPv4|>IPv6|Imports|Exports");
 	const json_t *vrf;
 	size_t i;
 
@@ -536,10 +511,7 @@ show_vrf(struct ctl *ctl, const json_t *result)
 	{
 		const json_t *prefixes = json_object_get(vrf, "prefixes");
 
-		table_cell(&t, PLAIN, "%s", text_of(vrf, "name"));
-		table_cell(&t, PLAIN, "%s", text_of(vrf, "rd"));
-		table_cell(&t, PLAIN, "%s", text_of(vrf, "label"));
-		table_cell(&t, PLAIN, "%s", text_of(vrf, "peers"));
+		table_texts(&t, vrf, "name rd label peers");
 		table_cell(&t, PLAIN, "%s", text_of(prefixes, "ipv4-unicast"));
 		table_cell(&t, PLAIN, "%s", text_of(prefixes, "ipv6-unicast"));
 		strings_cell(&t, json_object_get(vrf, "import_targets"));
@@ -570,12 +542,10 @@ queues_cell(struct table *t, const json_t *queues)
 static void
 print_ports(struct ctl *ctl, const json_t *ports)
 {
-	static const struct column columns[] = {{"Port", false}, {"State", false},
-		{"RX packets", true}, {"TX packets", true}, {"RX bytes", true}, {"TX bytes", true},
-		{"RX missed", true}, {"TX dropped", true}, {"Workers", false}};
 	static const char *const keys[] = {
 		"rx_packets", "tx_packets", "rx_bytes", "tx_bytes", "rx_missed", "tx_dropped"};
-	struct table t = table_begin(columns, COUNT(columns));
+	struct table t = table_begin("Port|State|>RX packets|>TX packets|>RX bytes|>TX bytes|>RX "
+				     "missed|>TX dropped|Workers");
 	char bytes[SHORT_TEXT];
 	const json_t *port;
 	size_t i;
@@ -599,10 +569,8 @@ print_ports(struct ctl *ctl, const json_t *ports)
 static void
 print_host(struct ctl *ctl, const json_t *ports)
 {
-	static const struct column columns[] = {{"Port", false}, {"To this router", false},
-		{"Passed", true}, {"Policed", true}, {"Lost", true}};
 	static const char *const keys[] = {"passed", "policed", "lost"};
-	struct table t = table_begin(columns, COUNT(columns));
+	struct table t = table_begin("Port|To this router|>Passed|>Policed|>Lost");
 	const char *class;
 	const json_t *port;
 	json_t *counters;
@@ -632,10 +600,8 @@ print_host(struct ctl *ctl, const json_t *ports)
 static void
 print_workers(struct ctl *ctl, const json_t *workers)
 {
-	static const struct column columns[] = {{"CPU", true}, {"Forwarded", true},
-		{"Punted", true}, {"Dropped", true}, {"Cycles", true}, {"Gap p50", true},
-		{"p99.9", true}, {"Max", true}};
-	struct table t = table_begin(columns, COUNT(columns));
+	struct table t =
+		table_begin(">CPU|>Forwarded|>Punted|>Dropped|>Cycles|>Gap p50|>p99.9|>Max");
 	const json_t *w;
 	size_t i;
 
@@ -649,9 +615,7 @@ print_workers(struct ctl *ctl, const json_t *workers)
 
 		json_object_foreach(json_object_get(w, "drops"), reason, n) dropped +=
 			(long long)json_integer_value(n);
-		table_cell(&t, PLAIN, "%s", text_of(w, "cpu"));
-		table_cell(&t, PLAIN, "%s", text_of(w, "forwarded"));
-		table_cell(&t, PLAIN, "%s", text_of(w, "punted"));
+		table_texts(&t, w, "cpu forwarded punted");
 		table_cell(&t, dropped > 0 ? YELLOW : PLAIN, "%lld", dropped);
 		table_cell(&t, PLAIN, "%.0f", real_of(w, "cycles_per_packet"));
 		table_cell(&t, PLAIN, "%s", ns_text(real_of(gap, "p50"), text));
@@ -700,11 +664,9 @@ show_dataplane(struct ctl *ctl, const json_t *result)
 static void
 show_threads(struct ctl *ctl, const json_t *result)
 {
-	static const struct column columns[] = {{"Thread", false}, {"CPU", true}, {"", false},
-		{"Count", true}, {"p50", true}, {"p99", true}, {"p99.9", true}, {"Max", true}};
 	static const char *const kinds[] = {"slice", "turn"}, *const keys[] = {
 								      "p50", "p99", "p999", "max"};
-	struct table t = table_begin(columns, COUNT(columns));
+	struct table t = table_begin("Thread|>CPU||>Count|>p50|>p99|>p99.9|>Max");
 	const json_t *thread;
 	char text[SHORT_TEXT], key[16];
 	size_t i;
@@ -729,7 +691,7 @@ show_threads(struct ctl *ctl, const json_t *result)
 		}
 	}
 	table_end(&t, ctl, 0);
-	t = table_begin(histogram_columns, COUNT(histogram_columns));
+	t = table_begin(HISTOGRAM);
 	histogram_row(&t, "keepalive lateness", json_object_get(result, "keepalive_late_ns"));
 	table_end(&t, ctl, 0);
 }
@@ -737,10 +699,7 @@ show_threads(struct ctl *ctl, const json_t *result)
 static void
 show_neighbors(struct ctl *ctl, const json_t *result)
 {
-	static const struct column columns[] = {
-		{"Address", false}, {"Port", false}, {"MAC", false}, {"State", false}};
-	static const char *const keys[] = {"address", "port", "mac", "state"};
-	struct table t = table_begin(columns, COUNT(columns));
+	struct table t = table_begin("Address|Port|MAC|State");
 	const json_t *n;
 	size_t i;
 
@@ -750,8 +709,7 @@ show_neighbors(struct ctl *ctl, const json_t *result)
 	}
 	json_array_foreach(result, i, n)
 	{
-		for (unsigned k = 0; k < COUNT(keys); k++)
-			table_cell(&t, PLAIN, "%s", text_of(n, keys[k]));
+		table_texts(&t, n, "address port mac state");
 	}
 	table_end(&t, ctl, 0);
 }
@@ -805,10 +763,7 @@ show_version(struct ctl *ctl, const json_t *result)
 void
 show_jobs(struct ctl *ctl, const json_t *result)
 {
-	static const struct column columns[] = {{"Job", true}, {"Kind", false}, {"State", false},
-		{"Done", true}, {"Total", true}, {"Started", false}, {"Took", true},
-		{"Result", false}};
-	struct table t = table_begin(columns, COUNT(columns));
+	struct table t = table_begin(">Job|Kind|State|>Done|>Total|Started|>Took|Result");
 	const json_t *jobs = json_object_get(result, "jobs"), *job;
 	size_t i;
 
@@ -822,15 +777,13 @@ show_jobs(struct ctl *ctl, const json_t *result)
 		bool running = strcmp(state, "running") == 0;
 		char text[SHORT_TEXT];
 
-		table_cell(&t, PLAIN, "%s", text_of(job, "id"));
-		table_cell(&t, PLAIN, "%s", text_of(job, "kind"));
+		table_texts(&t, job, "id kind");
 		table_cell(&t,
 			running			       ? YELLOW
 			: strcmp(state, "failed") == 0 ? RED
 						       : GREEN,
 			"%s", state);
-		table_cell(&t, PLAIN, "%s", text_of(job, "done"));
-		table_cell(&t, PLAIN, "%s", text_of(job, "total"));
+		table_texts(&t, job, "done total");
 		table_cell(&t, PLAIN, "%s", time_text(real_of(job, "started_s"), "%m-%d %T", text));
 		table_cell(&t, PLAIN, "%s",
 			running ? "-"
@@ -852,87 +805,58 @@ show_configuration(struct ctl *ctl, const json_t *result)
 static void
 show_rpki(struct ctl *ctl, const json_t *result)
 {
-	static const struct column columns[] = {{"Cache", false}, {"Port", true}, {"Pref", true},
-		{"State", false}, {"Used", false}, {"Ver", true}, {"Serial", true}, {"IPv4", true},
-		{"IPv6", true}, {"Errors", true}, {"Last error", false}};
 	const json_t *vrps = json_object_get(result, "vrps"), *c;
-	struct table t = table_begin(columns, sizeof(columns) / sizeof(columns[0]));
+	struct table t = table_begin(
+		"Cache|>Port|>Pref|State|Used|>Ver|>Serial|>IPv4|>IPv6|>Errors|Last error");
 	size_t i;
 
 	json_array_foreach(json_object_get(result, "caches"), i, c)
 	{
 		bool synced = strcmp(text_of(c, "state"), "synced") == 0;
 
-		table_cell(&t, PLAIN, "%s", text_of(c, "address"));
-		table_cell(&t, PLAIN, "%s", text_of(c, "port"));
-		table_cell(&t, PLAIN, "%s", text_of(c, "preference"));
+		table_texts(&t, c, "address port preference");
 		table_cell(&t, synced ? PLAIN : RED, "%s", text_of(c, "state"));
 		table_cell(
 			&t, PLAIN, "%s", json_is_true(json_object_get(c, "used")) ? "yes" : "no");
-		table_cell(&t, PLAIN, "%s", text_of(c, "version"));
-		table_cell(&t, PLAIN, "%s", text_of(c, "serial"));
-		table_cell(&t, PLAIN, "%s", text_of(c, "ipv4"));
-		table_cell(&t, PLAIN, "%s", text_of(c, "ipv6"));
-		table_cell(&t, PLAIN, "%s", text_of(c, "errors"));
-		table_cell(&t, PLAIN, "%s", text_of(c, "error"));
+		table_texts(&t, c, "version serial ipv4 ipv6 errors error");
 	}
-	if (t.cell_count > 0)
-		table_end(&t, ctl, 0);
-	else
-		puts("no cache is configured");
+	table_end_or(&t, ctl, "no cache is configured");
 	printf("records in use: %s IPv4, %s IPv6\n", text_of(vrps, "ipv4"), text_of(vrps, "ipv6"));
 }
 
 static void
 show_bmp(struct ctl *ctl, const json_t *result)
 {
-	static const struct column columns[] = {{"Collector", false}, {"Port", true},
-		{"State", false}, {"Synced", false}, {"Peers", true}, {"Queued", true},
-		{"Resyncs", true}, {"Stalls", true}, {"Last error", false}};
-	static const char *const keys[] = {"peers", "queued_octets", "resyncs", "stalls", "error"};
-	struct table t = table_begin(columns, sizeof(columns) / sizeof(columns[0]));
+	struct table t = table_begin(
+		"Collector|>Port|State|Synced|>Peers|>Queued|>Resyncs|>Stalls|Last error");
 	const json_t *c;
 	size_t i;
 
 	json_array_foreach(json_object_get(result, "collectors"), i, c)
 	{
-		table_cell(&t, PLAIN, "%s", text_of(c, "address"));
-		table_cell(&t, PLAIN, "%s", text_of(c, "port"));
+		table_texts(&t, c, "address port");
 		table_cell(&t, strcmp(text_of(c, "state"), "up") == 0 ? PLAIN : RED, "%s",
 			text_of(c, "state"));
 		table_cell(
 			&t, PLAIN, "%s", json_is_true(json_object_get(c, "synced")) ? "yes" : "no");
-		for (unsigned k = 0; k < sizeof(keys) / sizeof(keys[0]); k++)
-			table_cell(&t, PLAIN, "%s", text_of(c, keys[k]));
+		table_texts(&t, c, "peers queued_octets resyncs stalls error");
 	}
-	if (t.cell_count > 0)
-		table_end(&t, ctl, 0);
-	else
-		puts("no collector is configured");
+	table_end_or(&t, ctl, "no collector is configured");
 }
 
 static void
 show_mrt(struct ctl *ctl, const json_t *result)
 {
-	static const struct column columns[] = {{"File", false}, {"Kind", false},
-		{"Interval", true}, {"Files", true}, {"Records", true}, {"Drops", true},
-		{"Last error", false}};
-	static const char *const keys[] = {
-		"file", "kind", "interval_s", "files", "records", "drops"};
-	struct table t = table_begin(columns, sizeof(columns) / sizeof(columns[0]));
+	struct table t = table_begin("File|Kind|>Interval|>Files|>Records|>Drops|Last error");
 	const json_t *f;
 	size_t i;
 
 	json_array_foreach(json_object_get(result, "files"), i, f)
 	{
-		for (unsigned k = 0; k < sizeof(keys) / sizeof(keys[0]); k++)
-			table_cell(&t, PLAIN, "%s", text_of(f, keys[k]));
+		table_texts(&t, f, "file kind interval_s files records drops");
 		table_cell(&t, RED, "%s", text_of(f, "error"));
 	}
-	if (t.cell_count > 0)
-		table_end(&t, ctl, 0);
-	else
-		puts("no file is configured");
+	table_end_or(&t, ctl, "no file is configured");
 }
 
 void
@@ -964,22 +888,6 @@ show_command(struct ctl *ctl, const struct command *c)
 	};
 	json_t *result, *params;
 
-	if (c->kind == COMMAND_SHOW_BGP_PEER) {
-		show_bgp_peer(ctl, c);
-		return;
-	}
-	if (c->kind == COMMAND_SHOW_BGP_FAULTS) {
-		show_faults(ctl, c);
-		return;
-	}
-	if (c->kind == COMMAND_SHOW_POLICY) {
-		show_policy(ctl, c);
-		return;
-	}
-	if (c->kind == COMMAND_SHOW_REFRESH) {
-		show_refresh(ctl);
-		return;
-	}
 	params = json_pack(
 		"{s:s*, s:s*, s:s*}", "address", c->address, "source", c->source, "vrf", c->vrf);
 	if (c->kind == COMMAND_SHOW_HISTORY && c->numbered)

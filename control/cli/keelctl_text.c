@@ -183,9 +183,25 @@ print_colour(const struct ctl *ctl, enum colour colour, const char *text)
 }
 
 struct table
-table_begin(const struct column *column, unsigned column_count)
+table_begin(const char *titles)
 {
-	return (struct table){.column = column, .column_count = column_count};
+	struct table t = {.column_count = 0};
+
+	snprintf(t.titles, sizeof(t.titles), "%s", titles);
+	for (char *at = t.titles; at != NULL && t.column_count < COLUMNS_MAX; t.column_count++) {
+		t.right[t.column_count] = *at == '>';
+		t.title[t.column_count] = (unsigned char)(at - t.titles + (*at == '>'));
+		at = strchr(at, '|');
+		if (at != NULL)
+			*at++ = '\0';
+	}
+	return t;
+}
+
+static const char *
+title_of(const struct table *t, unsigned column)
+{
+	return t->titles + t->title[column];
 }
 
 void
@@ -210,6 +226,19 @@ table_cell(struct table *t, enum colour colour, const char *fmt, ...)
 	t->cell[t->cell_count++] = c;
 }
 
+void
+table_texts(struct table *t, const json_t *o, const char *keys)
+{
+	while (*keys != '\0') {
+		size_t len = strcspn(keys, " ");
+		char key[32];
+
+		snprintf(key, sizeof(key), "%.*s", (int)len, keys);
+		table_cell(t, PLAIN, "%s", text_of(o, key));
+		keys += len + (keys[len] == ' ');
+	}
+}
+
 /* Counts characters, not bytes: continuation bytes of UTF-8 take no column. */
 static unsigned
 text_width(const char *text)
@@ -224,7 +253,7 @@ text_width(const char *text)
 static unsigned
 column_width(const struct table *t, unsigned column)
 {
-	unsigned width = text_width(t->column[column].title);
+	unsigned width = text_width(title_of(t, column));
 
 	for (unsigned i = column; i < t->cell_count; i += t->column_count) {
 		unsigned w = text_width(t->cell[i].text);
@@ -237,7 +266,7 @@ column_width(const struct table *t, unsigned column)
 
 /* Column widths of a table: `gap` blanks between columns, `indent` blanks before the first. */
 struct layout {
-	unsigned width[16];
+	unsigned width[COLUMNS_MAX];
 	unsigned gap, indent;
 	unsigned most; /* columns of a line */
 };
@@ -259,7 +288,7 @@ static void
 layout_narrow(const struct table *t, struct layout *l, unsigned column, unsigned least)
 {
 	unsigned total = layout_total(t, l), over = total > l->most ? total - l->most : 0,
-		 title = text_width(t->column[column].title), *width = &l->width[column];
+		 title = text_width(title_of(t, column)), *width = &l->width[column];
 
 	if (least < title)
 		least = title;
@@ -281,9 +310,9 @@ layout_of(const struct table *t, unsigned indent, unsigned most)
 		l.width[c] = column_width(t, c);
 	if (layout_total(t, &l) > (most == WIDTH_ANY ? WIDTH_LEAST : most))
 		l.gap = 1;
-	if (!t->column[t->column_count - 1].right)
+	if (!t->right[t->column_count - 1])
 		layout_narrow(t, &l, t->column_count - 1, LAST_LEAST);
-	if (!t->column[0].right)
+	if (!t->right[0])
 		layout_narrow(t, &l, 0, FIRST_LEAST);
 	return l;
 }
@@ -331,7 +360,7 @@ static void
 cell_print(const struct table *t, const struct ctl *ctl, const struct layout *l, unsigned column,
 	enum colour colour, const char *text)
 {
-	bool last = column + 1 == t->column_count, right = t->column[column].right;
+	bool last = column + 1 == t->column_count, right = t->right[column];
 	unsigned width = l->width[column], used = text_width(text),
 		 pad = width > used ? width - used : 0;
 
@@ -369,7 +398,7 @@ table_end(struct table *t, const struct ctl *ctl, unsigned indent)
 
 	printf("%*s", (int)indent, "");
 	for (unsigned c = 0; c < t->column_count; c++)
-		cell_print(t, ctl, &l, c, BOLD, t->column[c].title);
+		cell_print(t, ctl, &l, c, BOLD, title_of(t, c));
 	for (unsigned i = 0; i < t->cell_count; i++) {
 		unsigned c = i % t->column_count;
 
@@ -380,4 +409,13 @@ table_end(struct table *t, const struct ctl *ctl, unsigned indent)
 		free(t->cell[i].text);
 	}
 	free(t->cell);
+}
+
+void
+table_end_or(struct table *t, const struct ctl *ctl, const char *none)
+{
+	if (t->cell_count > 0)
+		table_end(t, ctl, 0);
+	else
+		puts(none);
 }
