@@ -20,20 +20,21 @@ static volatile sig_atomic_t interrupted;
 
 /* ---- messages ---- */
 
-void
+int
 ctl_fail(struct ctl *ctl, int status, const char *fmt, ...)
 {
 	va_list ap;
 
 	ctl->status = status;
 	if (ctl->quiet)
-		return;
+		return -1;
 	fflush(stdout); /* keep the order of both streams on a terminal */
 	fputs(ctl->where, stderr);
 	va_start(ap, fmt);
 	vfprintf(stderr, fmt, ap);
 	va_end(ap);
 	fputc('\n', stderr);
+	return -1;
 }
 
 void
@@ -41,6 +42,16 @@ ctl_print_json(const json_t *value, bool indented)
 {
 	json_dumpf(value, stdout, JSON_ENCODE_ANY | (indented ? JSON_INDENT(2) : JSON_COMPACT));
 	putchar('\n');
+}
+
+void
+ctl_result(struct ctl *ctl, json_t *result, void (*print)(struct ctl *ctl, const json_t *result))
+{
+	if (result != NULL && ctl->json)
+		ctl_print_json(result, false);
+	else if (result != NULL && print != NULL)
+		print(ctl, result);
+	json_decref(result);
 }
 
 /*

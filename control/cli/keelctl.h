@@ -100,9 +100,13 @@ json_t *ctl_receive(struct ctl *ctl, const char *method);
 void ctl_refused(struct ctl *ctl, const char *method, const json_t *error);
 /* As ctl_call(), but without message and status. */
 json_t *ctl_try(struct ctl *ctl, const char *method, json_t *params);
-void ctl_fail(struct ctl *ctl, int status, const char *fmt, ...)
+/* Always -1. */
+int ctl_fail(struct ctl *ctl, int status, const char *fmt, ...)
 	__attribute__((format(printf, 3, 4)));
 void ctl_print_json(const json_t *value, bool indented);
+/* Prints a result with --json as JSON, otherwise by `print` unless NULL; takes the result, which may be NULL. */
+void ctl_result(
+	struct ctl *ctl, json_t *result, void (*print)(struct ctl *ctl, const json_t *result));
 /*
  * True after Ctrl-C, until ctl_interrupt_clear(). Ctrl-C cancels the current wait, not the shell.
  */

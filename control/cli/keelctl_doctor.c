@@ -509,8 +509,8 @@ check_socket(struct doctor *d, const char *name, const char *device, const json_
 			continue;
 		(void)read_text(d, list, "sys/devices/system/node/node%d/cpulist", of_port);
 		snprintf(command, sizeof(command),
-			"set dataplane.worker_cpus to CPUs of %s in the configuration file, "
-			"keeld --check FILE, systemctl restart keel",
+			"set dataplane.worker_cpus to CPUs of %s in the configuration file, keeld "
+			"--check FILE, systemctl restart keel",
 			list);
 		finding(d, "socket", command,
 			"port %s is on socket %d, CPU %lld of socket %d polls its queue %zu", name,

@@ -37,8 +37,7 @@ refuse(struct edit *e, const char *fmt, ...)
 	va_start(ap, fmt);
 	vsnprintf(text, sizeof(text), fmt, ap);
 	va_end(ap);
-	ctl_fail(e->ctl, EXIT_REFUSED, "%s", text_safe(text));
-	return -1;
+	return ctl_fail(e->ctl, EXIT_REFUSED, "%s", text_safe(text));
 }
 
 /* ---- the document ---- */
@@ -895,16 +894,12 @@ set_value(const char *text)
 static void
 edit_path(struct ctl *ctl, const struct command *c)
 {
-	json_t *op = json_pack("{s:s, s:s}", "op", c->kind == COMMAND_SET ? "add" : "remove",
-		       "path", c->path),
-	       *result;
+	json_t *op = json_pack(
+		"{s:s, s:s}", "op", c->kind == COMMAND_SET ? "add" : "remove", "path", c->path);
 
 	if (c->kind == COMMAND_SET)
 		json_object_set_new(op, "value", set_value(c->value));
-	result = ctl_call(ctl, "config.edit", json_pack("{s:[o]}", "patch", op));
-	if (result != NULL && ctl->json)
-		ctl_print_json(result, false);
-	json_decref(result);
+	ctl_result(ctl, ctl_call(ctl, "config.edit", json_pack("{s:[o]}", "patch", op)), NULL);
 }
 
 bool

@@ -278,28 +278,22 @@ remove_entry(struct ctl *ctl, const struct command *c, json_t *document)
 	bool same;
 
 	list = named(lists, c->name, &at);
-	if (list == NULL) {
-		ctl_fail(ctl, EXIT_REFUSED, "there is no %s \"%.64s\"%s", w->word, c->name,
+	if (list == NULL)
+		return ctl_fail(ctl, EXIT_REFUSED, "there is no %s \"%.64s\"%s", w->word, c->name,
 			NOT_THERE(ctl));
-		return -1;
-	}
 	entries = json_object_get(list, "entries");
 	if (c->index == NULL) {
-		if (!remove_entries(entries, w)) {
-			ctl_fail(ctl, EXIT_REFUSED,
+		if (!remove_entries(entries, w))
+			return ctl_fail(ctl, EXIT_REFUSED,
 				"%s \"%.64s\" has no prefix of this address family%s", w->word,
 				c->name, NOT_THERE(ctl));
-			return -1;
-		}
 	} else {
 		if (!number_entries(ctl, c, entries))
 			return -1;
 		place = place_of(entries, (json_int_t)strtoull(c->index, NULL, 10), &same);
-		if (!same || !is_of_word(json_array_get(entries, place - 1), w)) {
-			ctl_fail(ctl, EXIT_REFUSED, "%s \"%.64s\" has no index %s%s", w->word,
-				c->name, c->index, NOT_THERE(ctl));
-			return -1;
-		}
+		if (!same || !is_of_word(json_array_get(entries, place - 1), w))
+			return ctl_fail(ctl, EXIT_REFUSED, "%s \"%.64s\" has no index %s%s",
+				w->word, c->name, c->index, NOT_THERE(ctl));
 		json_array_remove(entries, place - 1);
 	}
 	return json_array_size(entries) > 0 ? 0 : json_array_remove(lists, at);
@@ -619,10 +613,8 @@ edit_member(
 			condition, note);
 	good = remove_member(object, w, rest, value);
 	json_decref(value);
-	if (!good) {
-		ctl_fail(ctl, EXIT_REFUSED, "the node has no such line%s", NOT_THERE(ctl));
-		return -1;
-	}
+	if (!good)
+		return ctl_fail(ctl, EXIT_REFUSED, "the node has no such line%s", NOT_THERE(ctl));
 	if (json_object_size(object) == 0)
 		json_object_del(node, home);
 	return 0;
@@ -681,8 +673,7 @@ edit_node(struct ctl *ctl, const struct command *c, const json_t *policy, json_t
 		return -1;
 	if (c->undo && (was == NULL || (value != NULL && !json_equal(was, value)))) {
 		json_decref(value);
-		ctl_fail(ctl, EXIT_REFUSED, "the node has no such line%s", NOT_THERE(ctl));
-		return -1;
+		return ctl_fail(ctl, EXIT_REFUSED, "the node has no such line%s", NOT_THERE(ctl));
 	}
 	if (c->undo) {
 		json_decref(value);

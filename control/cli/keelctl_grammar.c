@@ -50,13 +50,12 @@ const struct command_rule command_rules[] = {
 		"The same as `show route`, in the words of VRP. The prefix may have a length or a "
 		"mask."},
 	{VIEW_ANY, COMMAND_SHOW_ROUTE,
-		SHOW "bgp " TABLES "routing-table <peer ADDRESS | advertised-routes | "
-		     "received-routes | community COMMUNITY | regular-expression REGEX | "
-		     "statistics | verbose>",
+		SHOW "bgp " TABLES
+		     "routing-table <peer ADDRESS | advertised-routes | received-routes | "
+		     "community COMMUNITY | regular-expression REGEX | statistics | verbose>",
 		false,
 		"The same as `show route`, in the words of VRP. `received-routes` are the routes "
-		"as received, or after the import policy where the peer has no "
-		"`keep-all-routes`."},
+		"as received, or after the import policy where the peer has no `keep-all-routes`."},
 	{VIEW_ANY, COMMAND_SHOW_ROUTE,
 		SHOW "{ip | ipv6} routing-table [vpn-instance NAME] [" SUBJECT
 		     "] <statistics | verbose>",
@@ -117,19 +116,17 @@ const struct command_rule command_rules[] = {
 	{VIEW_ANY, COMMAND_SHOW_CONFIGURATION, SHOW "candidate", false,
 		"The candidate: the document that is being edited."},
 	{VIEW_ANY, COMMAND_TRACE,
-		"trace {peer ADDRESS | prefix PREFIX | policy NAME} <vpn-instance NAME | "
-		"for SECONDS | file FILE>",
+		"trace {peer ADDRESS | prefix PREFIX | policy NAME} <vpn-instance NAME | for "
+		"SECONDS | file FILE>",
 		false,
 		"Prints each message, verdict, decision, export and change of the forwarding "
-		"tables "
-		"that touches a peer, a prefix or a policy, for 60 seconds or `for` SECONDS, or "
-		"until Ctrl-C. `file` also writes a capture for Wireshark; the daemon creates the "
-		"file, which must not exist."},
+		"tables that touches a peer, a prefix or a policy, for 60 seconds or `for` "
+		"SECONDS, or until Ctrl-C. `file` also writes a capture for Wireshark; the daemon "
+		"creates the file, which must not exist."},
 	{VIEW_ANY, COMMAND_IMPORT, "import {bird | frr | vrp} FILE", false,
 		"Translates the configuration of BIRD 2, FRR or VRP in a file to a keel.json on "
-		"standard output. "
-		"For each line of the file, standard error says `done`, `changed: how` or `not "
-		"carried: why`; the exit status is 1 while a line is not carried."},
+		"standard output. For each line of the file, standard error says `done`, `changed: "
+		"how` or `not carried: why`; the exit status is 1 while a line is not carried."},
 	{VIEW_ANY, COMMAND_DOCTOR, "doctor!", false,
 		"What this machine lacks for ports and workers, one line for each fault with the "
 		"command that mends the fault: IOMMU, hugepages by socket, isolated CPUs, "
@@ -138,17 +135,14 @@ const struct command_rule command_rules[] = {
 		"is a fault. The word is not abbreviated."},
 	{VIEW_ANY, COMMAND_MONITOR, "monitor events", false,
 		"Prints events as they come, until Ctrl-C: commits, sessions, refreshes, slow "
-		"peers, "
-		"generations, alarms."},
+		"peers, generations, alarms."},
 	{VIEW_ANY, COMMAND_WATCH, "watch COMMAND", false,
 		"Repeats a show command every two seconds, until Ctrl-C. Quotes are not "
 		"necessary."},
 	{VIEW_USER, COMMAND_REFRESH, REFRESH " [wait]", false,
 		"Soft reset: applies the policies of one direction again. No session ends. Answers "
-		"at "
-		"once; `show jobs` shows the end. With `wait` answers after the end; the exit "
-		"status is 1 "
-		"if the job fails."},
+		"at once; `show jobs` shows the end. With `wait` answers after the end; the exit "
+		"status is 1 if the job fails."},
 	{VIEW_USER, COMMAND_RESET,
 		"reset bgp " FAMILY
 		"{all | external | internal | group NAME | ADDRESS | AS-NUMBER}",
@@ -161,9 +155,7 @@ const struct command_rule command_rules[] = {
 		"Enters the system view, to edit the configuration."},
 	{VIEW_LISTS, COMMAND_BGP_VIEW, "bgp AS-NUMBER", true,
 		"Enters the BGP view. The AS number must be that of the router. `undo bgp "
-		"AS-NUMBER` removes "
-		"the "
-		"BGP configuration."},
+		"AS-NUMBER` removes the BGP configuration."},
 	{VIEW_BGP | VIEW_VRF, COMMAND_PEER_AS_NUMBER, PEER "as-number AS-NUMBER", true,
 		"Sets the AS number of a peer or a group; creates a peer that does not exist."},
 	{VIEW_BGP | VIEW_VRF, COMMAND_PEER_GROUP, PEER "group NAME", true,
@@ -263,8 +255,7 @@ const struct command_rule command_rules[] = {
 		"undo if-match {ip-prefix | ipv6 address prefix-list | as-path-filter | "
 		"community-filter | large-community-filter | extcommunity-filter | ip next-hop "
 		"ip-prefix | ipv6 next-hop prefix-list | cost | local-preference | tag | protocol "
-		"| "
-		"origin | rpki origin-as-validation}",
+		"| origin | rpki origin-as-validation}",
 		false, "Removes a condition."},
 	{VIEW_POLICY, COMMAND_APPLY, "apply {cost | local-preference} [+ | -] NUMBER", true,
 		"Sets MED or LOCAL_PREF, or adds to it, or subtracts."},
@@ -280,12 +271,10 @@ const struct command_rule command_rules[] = {
 		"apply {ip-address | ipv6} next-hop {ADDRESS | peer-address | self | blackhole}",
 		true,
 		"Sets the next hop: an address, that of the peer, that of this router, or none: "
-		"the "
-		"workers drop the packets."},
+		"the workers drop the packets."},
 	{VIEW_POLICY, COMMAND_APPLY,
 		"undo apply {cost | local-preference | tag | origin | community | large-community "
-		"| "
-		"extcommunity | as-path | {ip-address | ipv6} next-hop}",
+		"| extcommunity | as-path | {ip-address | ipv6} next-hop}",
 		false, "Leaves the attribute unchanged."},
 	{VIEW_POLICY, COMMAND_NODE, "goto {next-node | node NUMBER}", true,
 		"After a permit of this node the walk continues at a later node. `next-node` sets "
@@ -319,9 +308,9 @@ const struct command_rule command_rules[] = {
 		false,
 		"Makes the candidate the running configuration, and lists what it publishes. "
 		"Changed policy files are taken where the candidate has no edits and no commit "
-		"waits for its confirmation, and with `policy-files` in every case. With "
-		"`confirm` it is rolled back after that time, or at a restart, unless confirmed. A "
-		"commit that ends a session asks first on a terminal; elsewhere it needs `force`."},
+		"waits for its confirmation, and with `policy-files` in every case. With `confirm` "
+		"it is rolled back after that time, or at a restart, unless confirmed. A commit "
+		"that ends a session asks first on a terminal; elsewhere it needs `force`."},
 	{VIEW_ANY, COMMAND_CONFIRM, "confirm", false,
 		"Keeps the commit that waits for a confirmation."},
 	/* "re" abbreviates refresh and reset. */
@@ -329,13 +318,11 @@ const struct command_rule command_rules[] = {
 		"Commits the configuration file as it is on disk. The word is not abbreviated."},
 	{VIEW_ANY, COMMAND_ROLLBACK, "rollback ID [force]", false,
 		"Commits the document and the policy files of an earlier commit at once. Asks, or "
-		"needs `force`, as "
-		"`commit` does."},
+		"needs `force`, as `commit` does."},
 	{VIEW_ANY, COMMAND_RESOLVE, "resolve! {mine | theirs}", false,
 		"Ends the conflicts with commits of other users, which `show diff` lists: `mine` "
 		"replaces the edited keys of their objects with the next commit, `theirs` drops "
-		"the edits of these "
-		"objects. The word is not abbreviated."},
+		"the edits of these objects. The word is not abbreviated."},
 	/* "dis" abbreviates display. */
 	{VIEW_ANY, COMMAND_DISCARD, "discard!", false,
 		"Drops all edits that are not committed. The word is not abbreviated."},

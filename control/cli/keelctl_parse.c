@@ -1136,8 +1136,8 @@ interpret_rest(struct command *c, const struct line *l, const struct fault *f)
 	if ((c->kind == COMMAND_SHOW_FATE || c->kind == COMMAND_SHOW_CHANGES) &&
 		is_vpn(c->family) && c->rd == NULL)
 		return fault(f,
-			"\"%s\" is only valid with \"rd RD\": each route distinguisher has a "
-			"route of its own",
+			"\"%s\" is only valid with \"rd RD\": each route distinguisher has a route "
+			"of its own",
 			at_keyword(l, f, c->kind == COMMAND_SHOW_FATE ? "fate" : "history"));
 	if (c->address != NULL && is_vpn(c->family) && c->rd == NULL)
 		return fault(f,

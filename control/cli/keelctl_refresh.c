@@ -304,6 +304,8 @@ preview_print(struct ctl *ctl, const json_t *result)
 		table_end(&t, ctl, 0);
 	else
 		puts("no route would change");
+	if (json_object_get(result, "effects") != NULL)
+		effects_print(ctl, json_object_get(result, "effects"));
 }
 
 void
@@ -314,19 +316,8 @@ preview_command(struct ctl *ctl, const struct command *c)
 				 : json_pack("{s:s, s:s, s:s*, s:s*, s:s*, s:s}", "family",
 					   c->family, "scope", c->scope, "vrf", c->vrf, "peer",
 					   c->peer, "group", c->group, "direction", c->direction);
-	json_t *result;
 
 	if (c->policy_files)
 		json_object_set_new(params, "policy_files", json_true());
-	result = call_of_family(ctl, c, "bgp.refresh.preview", params);
-	if (result == NULL)
-		return;
-	if (ctl->json) {
-		ctl_print_json(result, false);
-	} else {
-		preview_print(ctl, result);
-		if (json_object_get(result, "effects") != NULL)
-			effects_print(ctl, json_object_get(result, "effects"));
-	}
-	json_decref(result);
+	ctl_result(ctl, call_of_family(ctl, c, "bgp.refresh.preview", params), preview_print);
 }

@@ -397,17 +397,11 @@ print_lookup(struct ctl *ctl, const json_t *result)
 static void
 lookup(struct ctl *ctl, const struct command *c)
 {
-	json_t *result = ctl_call(ctl, "rib.lookup",
-		json_pack("{s:s, s:s*, s:s, s:s*}", "family", c->family, "vrf", c->vrf, "address",
-			c->address, "rd", c->rd));
-
-	if (result == NULL)
-		return;
-	if (ctl->json)
-		ctl_print_json(result, false);
-	else
-		print_lookup(ctl, result);
-	json_decref(result);
+	ctl_result(ctl,
+		ctl_call(ctl, "rib.lookup",
+			json_pack("{s:s, s:s*, s:s, s:s*}", "family", c->family, "vrf", c->vrf,
+				"address", c->address, "rd", c->rd)),
+		print_lookup);
 }
 
 #define CODE_NOT_KEPT (-32010)

@@ -222,8 +222,7 @@ print_family(const struct ctl *ctl, const char *name, const json_t *f)
 		printf("    Retained       routes of an earlier session, until End-of-RIB or a "
 		       "timer\n");
 	printf("    Refresh in     %s requested, %s stale swept\n                   BoRR %s, EoRR "
-	       "%s "
-	       "received\n",
+	       "%s received\n",
 		text_of(r, "requests_sent"), text_of(r, "stale_swept"), text_of(r, "borr_received"),
 		text_of(r, "eorr_received"));
 	printf("    Refresh out    %s requested, %s served, %s coalesced\n                   BoRR "
@@ -369,23 +368,24 @@ print_fault(const struct ctl *ctl, const json_t *fault)
 	print_octets(fault);
 }
 
-void
-show_faults(struct ctl *ctl, const struct command *c)
+static void
+print_faults(struct ctl *ctl, const json_t *result)
 {
-	json_t *result = ctl_call(
-		ctl, "bgp.faults", json_pack("{s:s, s:s*}", "peer", c->peer, "vrf", c->vrf));
 	const json_t *faults = json_object_get(result, "faults"), *fault;
 	size_t i;
 
-	if (result == NULL)
-		return;
-	if (ctl->json)
-		ctl_print_json(result, false);
-	else if (json_array_size(faults) == 0)
+	if (json_array_size(faults) == 0)
 		puts("no faulty messages");
-	else
-		json_array_foreach(faults, i, fault) print_fault(ctl, fault);
-	json_decref(result);
+	json_array_foreach(faults, i, fault) print_fault(ctl, fault);
+}
+
+void
+show_faults(struct ctl *ctl, const struct command *c)
+{
+	ctl_result(ctl,
+		ctl_call(ctl, "bgp.faults",
+			json_pack("{s:s, s:s*}", "peer", c->peer, "vrf", c->vrf)),
+		print_faults);
 }
 
 /* ---- show fib, show rib ---- */
@@ -895,9 +895,5 @@ show_command(struct ctl *ctl, const struct command *c)
 	result = ctl_call(ctl, shows[c->kind].method, params);
 	if (c->kind == COMMAND_SHOW_BGP_SUMMARY)
 		keep_family(json_object_get(result, "peers"), c->family);
-	if (result != NULL && ctl->json)
-		ctl_print_json(result, false);
-	else if (result != NULL)
-		shows[c->kind].print(ctl, result);
-	json_decref(result);
+	ctl_result(ctl, result, shows[c->kind].print);
 }
