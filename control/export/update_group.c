@@ -17,7 +17,6 @@
 #define AWAIT_NS 50000000u
 #define STALL_NS 3000000000u
 #define STALL_OCTETS 65536u /* some 16,000 withdrawals of IPv4 */
-#define LIVE_BEHIND 256u /* fewer entries are in the next batch anyway */
 #define CLOCK_EVERY 32u /* a copy takes about as long as reading the clock */
 
 /* ---- the groups of a thread ---- */
@@ -49,13 +48,12 @@ update_groups_create(const struct update_groups_config *c, struct update_groups 
 		s->c.settle_ns = SETTLE_NS;
 	if (s->c.await_ns == 0)
 		s->c.await_ns = AWAIT_NS;
-	if (s->c.live_behind == 0)
-		s->c.live_behind = LIVE_BEHIND;
 	if (s->c.stall_ns == 0)
 		s->c.stall_ns = STALL_NS;
 	if (s->c.stall_octets == 0)
 		s->c.stall_octets = STALL_OCTETS;
 	s->journal = shard_journal(s->shards.at[0]);
+	s->news.upto = journal_head(s->journal);
 	s->scratch_size = 2048;
 	s->scratch[0] = arena_alloc(c->arena, s->scratch_size);
 	s->scratch[1] = arena_alloc(c->arena, s->scratch_size);
@@ -154,6 +152,8 @@ group_leave(struct update_group *g)
 	while (*at != g)
 		at = &(*at)->next;
 	*at = g->next;
+	if (s->news.next == g)
+		s->news.next = g->next;
 	table_leave(g);
 	rules_forget(g);
 	stream_trim(g);
@@ -550,7 +550,7 @@ member_step(struct update_member *m, struct output *o) RUNS_ON(role_session)
 	} else if (m->state == MEMBER_STREAM && m->at->next != NULL) {
 		return member_copy(m, o);
 	}
-	if (o->room < BGP_MSG_MAX || now_ns() >= o->deadline_ns)
+	if (o->live || o->room < BGP_MSG_MAX || now_ns() >= o->deadline_ns)
 		return false;
 	g->set->direct = g->member_count == 1 ? m : NULL;
 	g->set->direct_output = o;
@@ -678,6 +678,7 @@ member_send(struct update_member *m, const struct update_io *io, bool pressed, u
 	struct output o = {.p = io->buf,
 		.room = io->size,
 		.deadline_ns = other_family_pending(m) ? update_share(deadline_ns) : deadline_ns,
+		.live = io->live,
 		.mark = io->mark,
 		.ctx = io->ctx};
 	bool shared = g->member_count > 1, blocked = walk_blocked(g), more;

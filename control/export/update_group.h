@@ -46,8 +46,6 @@ struct update_groups_config {
 	 * Bulk of the journal waits for groups with late receivers, for await_ns after the arrival of the last group; 50 ms.
 	 */
 	uint64_t await_ns;
-	/* With this number of unread entries, live changes come before bulk entries; 256. */
-	unsigned live_behind;
 	/* A member may be evicted after a peer has read fewer than stall_octets in stall_ns; 64 KiB, 3 s. */
 	uint64_t stall_ns;
 	uint32_t stall_octets;
@@ -211,6 +209,8 @@ enum update_group_mark {
 struct update_io {
 	uint8_t *buf; /* where messages are written; NULL: the output has no room */
 	size_t size; /* of `buf`; at least the largest message of the session */
+	/* Sends the messages of the stream, and reads neither the journal nor a walk. */
+	bool live;
 	/* Nothing is sent now (min_advertisement_s), unless shards wait for withdrawals to be read. */
 	bool paused;
 	/* With `buf` NULL. True: a different family of the peer has filled the output in this turn. False: the peer does not read. */
@@ -268,6 +268,14 @@ void update_groups_gather(struct update_groups *s, uint64_t now_ns, bool loading
 void update_groups_whole(struct update_groups *s, uint64_t sequence) RUNS_ON(role_session);
 /* A member of this peer is due a turn. */
 typedef void update_due(void *ctx, struct peer_id id);
+/*
+ * Announces live changes to the groups with bulk entries of the journal, or a walk after a lap, in front of the changes. Between two turns; until the
+ * deadline, and for one group at least. Calls `due` for the members with new messages: a turn with update_io.live sends the messages. True: more changes, or
+ * more groups, are due, as update_groups_live_due() tells.
+ */
+bool update_groups_live_due(struct update_groups *s) RUNS_ON(role_session);
+bool update_groups_live(struct update_groups *s, uint64_t deadline_ns, update_due *due, void *ctx)
+	RUNS_ON(role_session);
 /*
  * Once a turn of the thread, after update_groups_gather(): calls `due` for the members whose tables have new entries in the journal. The groups of other tables
  * pass these entries later, at update_groups_pass_ns() at the latest: monotonic time, 0: all have passed.

@@ -37,6 +37,7 @@
 #define BEHIND_ITEMS 512u
 #define URGENT_MAX 32u
 #define PARTS_MAX 32u
+#define LIVE_ENTRIES 64u /* read at once for all groups */
 #define BEHIND_LOOKS 32u /* destinations between two reads of the clock */
 /* attr_set.unused of an exported set: each member inserts the next hop of its session. */
 #define OWN_NEXT_HOP 1u
@@ -281,7 +282,6 @@ struct update_group {
 	/* While bulk waits for few members: since when, the last check, and the time counted by the checks. */
 	uint64_t few_since_ns, few_look_ns, few_ns;
 
-	uint64_t live_from; /* journal entries up to here were examined for live changes */
 	bool bulk; /* the journal has unread bulk entries */
 	bool bulk_held; /* and these wait for the members */
 
@@ -514,6 +514,18 @@ struct update_groups {
 	struct trace_tap *tap; /* NULL: no trace */
 	struct path_ring *changes; /* NULL: no BMP collector wants Adj-RIB-Out */
 	bool policy_refused; /* in the last evaluation: export policy refused the best path */
+	/*
+	 * Live changes for the groups with bulk in front: read up to `upto`; `next` is the next group for the entries. Up to the bulk entry `none` no group has
+	 * bulk in front.
+	 */
+	struct {
+		uint64_t upto, none,
+			bulk; /* `bulk`: the newest bulk entry at the begin of the pass */
+		bool waits; /* a group of the pass has bulk in front */
+		struct update_group *next;
+		unsigned count;
+		struct journal_entry at[LIVE_ENTRIES];
+	} news;
 	bool live; /* the changes applied now are live */
 	bool loading; /* update_groups_gather() */
 	uint64_t now_ns; /* set with `loading`; the time of the messages of the stream */
@@ -609,6 +621,7 @@ struct output {
 	size_t room;
 	uint64_t deadline_ns;
 	unsigned until_clock; /* messages to copy before the next read of the clock */
+	bool live; /* as update_io.live */
 	void (*mark)(void *ctx, enum update_group_mark m);
 	void *ctx;
 };

@@ -10,7 +10,6 @@
 #include <errno.h>
 #include <string.h>
 
-#define JOURNAL_READ 512u
 /* Distance in entries between a stage of the prefetch and the evaluation for a group. */
 #define AHEAD_ENTRIES 12u
 #define AHEAD_RECORDS 6u
@@ -219,6 +218,7 @@ catch_up_begin(struct update_group *g)
 	g->stats.lapped++;
 	windows_arrive(g, true);
 	g->catch_up = CATCH_UP_ANNOUNCE;
+	g->set->news.none = UINT64_MAX;
 	g->bulk_held = false;
 	g->run = 0;
 	walk_begin_all(&g->catch_up_walk, &g->table);
@@ -620,41 +620,58 @@ journal_gather(struct update_group *g, uint64_t deadline_ns) RUNS_ON(role_sessio
 
 /* ---- live changes before bulk ---- */
 
-static bool
-live_due(const struct update_group *g)
+/* Holds ids until every member has passed the stream. Without a free cursor, a member is disconnected when falling behind. */
+static void
+tail_need(struct update_group *g)
 {
-	const struct journal *j = g->set->journal;
-	uint64_t position = journal_position(g->cursor), head = journal_head(j);
-	uint64_t from = g->live_from > position ? g->live_from : position;
-
-	if (head <= from || is_silent(g) || !journal_holds(g))
-		return false;
-	return g->catch_up == CATCH_UP_ANNOUNCE || g->catch_up == CATCH_UP_WITHDRAW ||
-	       (journal_bulk(j) > position && (head - position >= g->set->c.live_behind ||
-						      g->bulk_held || windows_await_ns(g) != 0));
+	if (g->first != g->last && g->tail == NULL)
+		(void)journal_hold(g->set->journal, g->cursor, &g->tail);
 }
 
-/* Announces live changes before the bulk entries in front of them; withdrawals keep the order. */
-static void
-live_gather(struct update_group *g)
+/* True if bulk entries are in front of the live changes. Without bulk the group reads the changes soon. */
+static bool
+live_waits(const struct update_group *g)
 {
-	struct journal_entry e[JOURNAL_READ];
-	struct update_groups *s = g->set;
-	unsigned room = s->c.batch - s->change_count;
-	int n = journal_read_live(
-		s->journal, g->cursor, &g->live_from, e, room < JOURNAL_READ ? room : JOURNAL_READ);
+	return g->error == 0 && !g->frozen && !is_silent(g) &&
+	       (g->catch_up == CATCH_UP_ANNOUNCE || g->catch_up == CATCH_UP_WITHDRAW ||
+		       journal_bulk(g->set->journal) > journal_position(g->cursor));
+}
 
+static bool slowest_fall_behind(struct update_group *g, uint64_t deadline_ns);
+
+static void
+live_finish(struct update_group *g, uint64_t passed) RUNS_ON(role_session)
+{
+	if (g->set->change_count == 0)
+		return;
+	batch_finish(g, passed);
+	g->version++;
+}
+
+/* Announces live changes that the group has not read; withdrawals keep the order of the journal. True: the stream has new messages. */
+static bool
+live_announce(struct update_group *g) RUNS_ON(role_session)
+{
+	struct update_groups *s = g->set;
+	uint64_t passed = journal_passed(g->cursor), version = g->version;
+
+	while (g->kept >= s->c.kept_max)
+		if (!slowest_fall_behind(g, UINT64_MAX))
+			return false;
+	tail_need(g);
+	journal_pin(g->cursor);
 	s->live = true;
-	for (int i = 0; i < n && g->error == 0; i++) {
-		struct dest_id id = entry_id(g, &e[i]);
+	for (unsigned i = 0; i < s->news.count && g->error == 0; i++) {
+		const struct journal_entry *e = &s->news.at[i];
+		struct dest_id id = entry_id(g, e);
 		struct route_key k;
 		struct dest_view view;
 		struct offer o;
 
-		if (e[i].table.v != g->rules.table.v ||
-			!dest_peek_best(g->table.at[e[i].shard], e[i].dest, &view))
+		if (e->table.v != g->rules.table.v || e->sequence <= journal_position(g->cursor) ||
+			!dest_peek_best(g->table.at[e->shard], e->dest, &view))
 			continue;
-		windows_look(g);
+		windows_look_at(g, id);
 		g->error = offer_get(g, id, &view, &o);
 		if (g->error != 0 || offer_none(&o))
 			continue;
@@ -662,8 +679,63 @@ live_gather(struct update_group *g)
 			pass_over(g, id, &view);
 		key_copy(&k, &view);
 		change_apply(g, id, &k, &o, false, false);
+		if (batch_full(s))
+			live_finish(g, passed);
 	}
+	live_finish(g, passed);
 	s->live = false;
+	tail_need(g);
+	if (g->catch_up == CATCH_UP_NONE)
+		journal_unpin(g->cursor);
+	return g->version != version || g->error != 0;
+}
+
+/* Reads the next live entries. False: none. */
+static bool
+news_read(struct update_groups *s)
+{
+	int n = journal_read_live(s->journal, &s->news.upto, s->news.at, LIVE_ENTRIES);
+
+	if (n == -EOVERFLOW) /* the groups are lapped, too */
+		s->news.upto = journal_head(s->journal);
+	s->news.count = n > 0 ? (unsigned)n : 0;
+	return n > 0;
+}
+
+bool
+update_groups_live_due(struct update_groups *s)
+{
+	if (s->news.next == NULL && s->news.none == journal_bulk(s->journal))
+		s->news.upto = journal_head(s->journal);
+	return s->news.next != NULL || journal_head(s->journal) > s->news.upto;
+}
+
+bool
+update_groups_live(struct update_groups *s, uint64_t deadline_ns, update_due *due, void *ctx)
+{
+	if (s->news.next == NULL) {
+		s->news.bulk = journal_bulk(s->journal);
+		if (!news_read(s))
+			return false;
+		rules_run_end(s); /* cached peers are older than the entries */
+		s->news.next = s->groups;
+		s->news.waits = false;
+	}
+	for (struct update_group *g; (g = s->news.next) != NULL;) {
+		s->news.next = g->next;
+		if (!live_waits(g))
+			continue;
+		s->news.waits = true;
+		if (!live_announce(g))
+			continue;
+		for (const struct update_member *m = g->members; m != NULL; m = m->next)
+			due(ctx, m->id);
+		if (now_ns() >= deadline_ns)
+			break;
+	}
+	if (s->news.next == NULL && !s->news.waits)
+		s->news.none = s->news.bulk;
+	return update_groups_live_due(s);
 }
 
 /* ---- room for more ---- */
@@ -870,11 +942,6 @@ gather(struct update_group *g, uint64_t deadline_ns) RUNS_ON(role_session)
 	while (g->kept >= g->set->c.kept_max)
 		if (!slowest_fall_behind(g, deadline_ns) || now_ns() >= deadline_ns)
 			return;
-	if (live_due(g)) {
-		live_gather(g);
-		if (g->set->change_count > 0)
-			return;
-	}
 	if (g->catch_up == CATCH_UP_ANNOUNCE || g->catch_up == CATCH_UP_WITHDRAW) {
 		catch_up_slice(g, deadline_ns);
 		return;
@@ -1098,8 +1165,7 @@ stream_works(const struct update_group *g)
 		return true;
 	if (g->catch_up != CATCH_UP_NONE || split_pending(g) || settle_pending(g) ||
 		(journal_unread(g) && !journal_rests(g) && !(g->bulk_held && walk_blocked(g)) &&
-			!rounds_wait(g)) ||
-		live_due(g))
+			!rounds_wait(g)))
 		return true;
 	if (g->kind == WALK_NONE)
 		return g->policy_end > 0;
@@ -1116,7 +1182,7 @@ stream_pending(const struct update_group *g)
 
 /* The positions of a group: any kind of progress changes one of them. */
 struct positions {
-	uint64_t journal, owed, live, walk, catch_up_walk, catch_up, default_due;
+	uint64_t journal, owed, walk, catch_up_walk, catch_up, default_due;
 };
 
 static struct positions
@@ -1124,19 +1190,10 @@ positions_of(const struct update_group *g)
 {
 	return (struct positions){.journal = journal_position(g->cursor),
 		.owed = g->owed_at,
-		.live = g->live_from,
 		.walk = g->walk.next,
 		.catch_up_walk = g->catch_up_walk.next,
 		.catch_up = g->catch_up,
 		.default_due = g->default_due};
-}
-
-/* Holds ids until every member has passed the stream. Without a free cursor, a member is disconnected when falling behind. */
-static void
-tail_need(struct update_group *g)
-{
-	if (g->first != g->last && g->tail == NULL)
-		(void)journal_hold(g->set->journal, g->cursor, &g->tail);
 }
 
 bool

@@ -70,6 +70,7 @@ speaker_create(const struct speaker_config *c, struct speaker **out)
 	ring_init(&s->established);
 	s->restarting = c->restarted;
 	ring_init(&s->exports);
+	ring_init(&s->lives);
 	ring_init(&s->rt.keepers);
 	ring_init(&s->owing);
 	ring_init(&s->leaving);
@@ -188,6 +189,7 @@ peer_unlink(struct speaker *s, struct peer *p)
 	s->ready_count -= ring_remove(&p->ready);
 	ring_remove(&p->established);
 	ring_remove(&p->exports);
+	ring_remove(&p->lives);
 	ring_remove(&p->owing);
 	ring_remove(&p->leaving);
 	ring_remove(&p->slow_ring);
@@ -389,6 +391,42 @@ work_input(struct speaker *s, uint64_t now, uint64_t deadline_ns) RUNS_ON(role_s
 	return idle < s->ready_count;
 }
 
+static void
+member_live(void *ctx, struct peer_id id)
+{
+	struct peer *p = peer_find(ctx, id);
+
+	if (p->up != NULL && p->lives.next == NULL)
+		ring_insert(&p->speaker->lives, &p->lives);
+}
+
+#define LIVE_SLICE_NS 2000000u
+
+/*
+ * Live changes for groups that have bulk in front: between two peers, so that a change waits for no round of exports. In slices, with a rest of the same
+ * length, so that bulk keeps half of the time.
+ */
+static void
+export_live(struct speaker *s) RUNS_ON(role_session)
+{
+	uint64_t now = now_ns(), end = now + LIVE_SLICE_NS;
+
+	s->live_left =
+		s->groups != NULL && (!ring_empty(&s->lives) || update_groups_live_due(s->groups));
+	if (!s->live_left || now < s->live_ns)
+		return;
+	if (ring_empty(&s->lives))
+		(void)update_groups_live(s->groups, end, member_live, s);
+	while (!ring_empty(&s->lives) && now_ns() < end) {
+		struct peer *p = container_of(s->lives.next, struct peer, lives);
+
+		ring_remove(&p->lives);
+		export_run_live(p);
+	}
+	s->live_left = !ring_empty(&s->lives) || update_groups_live_due(s->groups);
+	s->live_ns = 2 * now_ns() - now;
+}
+
 /*
  * Exports to the peers that are due at the call: to those whose last turn left something to send
  * (`more`), or to all others. Each peer gets half of the remaining time, with a minimum, so that a
@@ -404,6 +442,9 @@ export_due(struct speaker *s, bool more, uint64_t deadline_ns) RUNS_ON(role_sess
 		struct peer *p = container_of(s->exports.next, struct peer, exports);
 		bool ends = &p->exports == last;
 
+		export_live(s);
+		if (p->exports.next == NULL || last->next == NULL) /* a session has ended */
+			return;
 		ring_remove(&p->exports);
 		if (p->export_more != more) {
 			ring_insert(&s->exports, &p->exports);
@@ -465,13 +506,14 @@ work_export(struct speaker *s, uint64_t now, uint64_t deadline_ns) RUNS_ON(role_
 		{
 			peer_export_due(p);
 		}
+	export_live(s);
 	export_due(s, false, deadline_ns - left / 4);
 	export_due(s, true, deadline_ns);
 #ifdef __SANITIZE_ADDRESS__
 	if (!s->export_all)
 		export_check(s, j, head);
 #endif
-	return s->export_all || !ring_empty(&s->exports);
+	return s->export_all || s->live_left || !ring_empty(&s->exports);
 }
 
 static void

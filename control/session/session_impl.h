@@ -257,13 +257,17 @@ struct peer_family {
 struct peer {
 	struct speaker *speaker;
 	/* Links in the lists of the speaker. */
-	struct ring ready, established, exports, owing, leaving;
+	struct ring ready, established, exports, lives, owing, leaving;
 	struct peer *next_of_address; /* in the bucket of speaker.by_address */
 	struct peer_id id;
 	struct input_share {
 		unsigned octets; /* of INPUT_OCTETS */
 		uint64_t ns; /* of INPUT_NS */
 	} share; /* handled of the present share */
+	struct {
+		unsigned left; /* live prefixes */
+		uint64_t at_ns; /* of the last refill */
+	} burst;
 	bool running, removed;
 	/* removed and owes no record: freed when the shards have handled this many records */
 	bool settled;
@@ -424,10 +428,11 @@ struct speaker {
 	 *	ready        octets were read, or a connection ended
 	 *	established  the session is established
 	 *	exports      due a turn of export: output drained, a timer, a request, more to send
+	 *	lives        due a turn of export of live changes alone
 	 *	owing        records wait for a batch
 	 *	leaving      removed; the shards have not handled the last records
 	 */
-	struct ring ready, established, exports, owing, leaving;
+	struct ring ready, established, exports, lives, owing, leaving;
 	unsigned ready_count;
 	struct ring polled; /* connections of peers that send a stream */
 	struct timer poll; /* armed while a connection is polled */
@@ -457,6 +462,8 @@ struct speaker {
 	bool restarting; /* speaker_config.restarted, until speaker_restart_end() */
 	bool ends; /* speaker_restart_cancel() */
 	bool export_left; /* the last turn did not end the exports */
+	bool live_left; /* update_groups_live() has more, from live_ns on */
+	uint64_t live_ns;
 	struct {
 		uint64_t entries, position, since_ns; /* of the slowest group */
 		int64_t credit_ns; /* for input */
@@ -781,6 +788,8 @@ void export_rules(struct peer *p) RUNS_ON(role_session);
 void export_next_hops(struct peer *p) RUNS_ON(role_session);
 /* Exports to one peer for a slice. The peer is due again while the socket accepts more. */
 void export_run(struct peer *p, uint64_t deadline_ns) RUNS_ON(role_session);
+/* Sends what the streams of the groups of the peer have, and does not read the journal or a walk. */
+void export_run_live(struct peer *p) RUNS_ON(role_session);
 void export_timers_init(struct peer_family *f);
 void pace_init(struct speaker *s);
 void refresh_received(struct peer_family *f) RUNS_ON(role_session);

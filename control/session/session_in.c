@@ -28,7 +28,7 @@ struct input_field {
 	enum refused_cause refused;
 	enum family family;
 	enum shards_by by; /* of the table */
-	bool bulk; /* is_bulk() */
+	uint8_t bulk; /* bulk_of() */
 	uint32_t limit; /* limit_of() */
 	/* in the form of records (rib/table/nlri.h): as received, or of a VPN family in speaker.vpn_nlri */
 	struct rd nlri;
@@ -52,13 +52,29 @@ struct input_update {
 };
 
 /*
- * True while the peer is sending a whole table: the initial table, or the answer to our
- * ROUTE-REFRESH.
+ * A peer has BURST_PREFIXES live changes at once, and one more each BURST_NS; an UPDATE beyond them is bulk, so that the live changes of other peers do
+ * not wait for a flap of this peer.
  */
-static bool
-is_bulk(const struct peer *p, enum family f)
+#define BURST_PREFIXES 64u
+#define BURST_NS 50000u
+
+static void
+burst_refill(struct peer *p, uint64_t now)
 {
-	return p->loading_table || p->family[f].refreshing || p->family[f].import_jobs.count > 0;
+	uint64_t more = (now - p->burst.at_ns) / BURST_NS;
+
+	p->burst.at_ns += more * BURST_NS;
+	p->burst.left = more < BURST_PREFIXES - p->burst.left ? p->burst.left + (unsigned)more
+							      : BURST_PREFIXES;
+}
+
+/* Of the next `count` prefixes: enum shard_bulk, of a whole table while the peer sends the initial table, or the answer to our ROUTE-REFRESH. */
+static uint8_t
+bulk_of(const struct peer *p, enum family f, unsigned count)
+{
+	if (p->loading_table || p->family[f].refreshing || p->family[f].import_jobs.count > 0)
+		return BULK_TABLE;
+	return count > p->burst.left ? BULK_BURST : 0;
 }
 
 /* False: reserved, without a meaning at an edge router (RFC 7274 2), or the number of "no label" in the RIB. */
@@ -108,13 +124,13 @@ input_add_field(struct input_update *in, const struct connection *c, const struc
 	*to = *with;
 	to->family = f->family;
 	to->by = shards_by(c->peer->config.vrf, f->family);
-	to->bulk = is_bulk(c->peer, f->family);
 	if (f->form.safi == SAFI_VPN) {
 		vpn_convert(c->peer->speaker, in, f, usable, to);
 	} else {
 		to->nlri = f->nlri;
 		to->count = nlri_count(f->nlri);
 	}
+	to->bulk = bulk_of(c->peer, f->family, to->count);
 	in->count += to->count > 0;
 }
 
@@ -358,10 +374,12 @@ run_count(struct peer *p, const struct input_update *in, uint64_t now) RUNS_ON(r
 {
 	for (unsigned i = 0; i < in->count; i++) {
 		const struct input_field *f = &in->field[i];
-		uint64_t cost = run_add(p->speaker, f->family, f->count, f->bulk, now);
+		uint64_t cost = run_add(p->speaker, f->family, f->count, f->bulk != 0, now);
 
-		/* tables advance together, by octets: the cost varies */
 		if (!f->bulk)
+			p->burst.left -= f->count < p->burst.left ? f->count : p->burst.left;
+		/* tables advance together, by octets: the cost varies */
+		if (!(f->bulk & BULK_TABLE))
 			p->share.ns += cost;
 	}
 }
@@ -425,7 +443,7 @@ static bool
 run_has_live_room(const struct speaker *s, const struct peer *p)
 {
 	for (enum family f = 0; f < FAMILY_COUNT; f++)
-		if (is_bulk(p, f))
+		if (bulk_of(p, f, 1) != 0)
 			return false;
 	return run_live_room(s);
 }
@@ -812,6 +830,7 @@ connection_input(struct connection *c, uint64_t now, uint64_t deadline_ns)
 	bool more = true;
 	size_t octets = 0;
 
+	burst_refill(c->peer, now);
 	while (c->watch.fd >= 0 && !c->connecting) {
 		const uint8_t *msg = c->rx + c->rx_head;
 		bool large = c->n.extended_message && c->state >= FSM_OPEN_CONFIRM;

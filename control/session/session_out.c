@@ -511,7 +511,8 @@ output_empty(const struct connection *c)
 
 /* Packs messages into the output once, and sends. */
 static struct update_turn
-family_send(struct peer_family *f, uint64_t deadline_ns, bool *taken) RUNS_ON(role_session)
+family_send(struct peer_family *f, uint64_t deadline_ns, bool live, bool *taken)
+	RUNS_ON(role_session)
 {
 	struct peer *p = f->peer;
 	struct speaker *s = p->speaker;
@@ -520,6 +521,7 @@ family_send(struct peer_family *f, uint64_t deadline_ns, bool *taken) RUNS_ON(ro
 	uint8_t *tail = output_empty(c) && !c->ended ? connection_tail(c, TX_EXPORT, &room) : NULL;
 	struct update_io io = {.buf = tail,
 		.size = TX_EXPORT,
+		.live = live,
 		.paused = f->not_before_ns != 0 && now_ns() < f->not_before_ns,
 		.taken = *taken && !c->ended,
 		.mark = on_mark,
@@ -560,7 +562,8 @@ family_send(struct peer_family *f, uint64_t deadline_ns, bool *taken) RUNS_ON(ro
  * the peer due.
  */
 static void
-family_run(struct peer_family *f, uint64_t deadline_ns, bool *taken) RUNS_ON(role_session)
+family_run(struct peer_family *f, uint64_t deadline_ns, bool live, bool *taken)
+	RUNS_ON(role_session)
 {
 	struct peer *p = f->peer;
 	struct connection *c = p->up;
@@ -568,7 +571,7 @@ family_run(struct peer_family *f, uint64_t deadline_ns, bool *taken) RUNS_ON(rol
 	struct update_turn t;
 
 	do {
-		t = family_send(f, deadline_ns, taken);
+		t = family_send(f, deadline_ns, live, taken);
 		if (t.others)
 			update_groups_others(p->speaker->groups, &t, member_due, p->speaker);
 		sent |= t.len > 0;
@@ -765,10 +768,21 @@ export_run(struct peer *p, uint64_t deadline_ns)
 			request_send(f);
 		if (f->group == NULL)
 			continue;
-		family_run(f, deadline_ns, &taken);
+		family_run(f, deadline_ns, false, &taken);
 		if (taken && now_ns() >= deadline_ns)
 			deadline_ns = update_share(deadline_ns);
 	}
+}
+
+void
+export_run_live(struct peer *p)
+{
+	uint64_t deadline_ns = now_ns() + EXPORT_SHARE_NS;
+	bool taken = false;
+
+	for (unsigned i = 0; i < FAMILY_COUNT && p->up != NULL; i++)
+		if (p->family[i].group != NULL && update_group_waits(p->family[i].group))
+			family_run(&p->family[i], deadline_ns, true, &taken);
 }
 
 /* ---- requests of the peer ---- */

@@ -194,6 +194,7 @@ peer_down(struct peer *p, uint8_t retain) RUNS_ON(role_session)
 	p->up = NULL;
 	ring_remove(&p->established);
 	ring_remove(&p->exports);
+	ring_remove(&p->lives);
 	p->established_ns = 0;
 	count_fall(p);
 	monitor_changed(p);

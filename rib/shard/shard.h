@@ -60,6 +60,12 @@ enum rib_record_kind {
 	RIB_LONG_LIVED,
 };
 
+/* Changes that live changes overtake on the way to the peers (docs/decisions/0014). Flags. */
+enum shard_bulk {
+	BULK_TABLE = 1, /* by a walk, or for a peer that sends a whole table */
+	BULK_BURST = 2, /* of a peer that sends many changes at once */
+};
+
 /*
  * A record is this header, `attrs_len` bytes of a packed attribute set (padded to 8), then `nlri_len`
  * octets with `nlri_count` prefixes (rib/table/nlri.h), padded to 8. Each input counts records.
@@ -82,8 +88,7 @@ struct rib_record {
 	uint64_t received_ns; /* monotonic: when the message was read; feeds update_to_fib_ns */
 	uint32_t attrs_hash; /* attr_packed_hash(); 0: not made */
 	bool wide; /* prefixes that cover prefixes of other shards, or all prefixes of a peer */
-	/* the peer is sending a whole table: consumers may take live changes first */
-	bool bulk;
+	uint8_t bulk; /* bits of enum shard_bulk; 0: live */
 	/*
 	 * enum refused_cause: a withdrawal by the session of a route that the session refuses; only
 	 * without attrs

@@ -90,8 +90,8 @@ flush(struct noting *n, bool last) RUNS_ON(role_rib)
 	c->after = last ? n->best->after : n->best->before;
 	c->moved = last && n->best->moved;
 	c->reason = c->moved ? n->best->reason : DECISION_EQUAL;
-	history_put(
-		n->s->history, n->t->vrf, n->t->family, n->view.rd, &n->view.prefix, n->s->bulk, c);
+	history_put(n->s->history, n->t->vrf, n->t->family, n->view.rd, &n->view.prefix,
+		n->s->bulk & BULK_TABLE, c);
 	n->any = false;
 }
 

@@ -451,7 +451,7 @@ struct shard {
 	struct retire_list *retired;
 	uint64_t now_ns; /* of the turn */
 	uint64_t entries; /* journal entries written by this shard */
-	bool bulk; /* the current changes are bulk (struct journal_entry) */
+	uint8_t bulk; /* of the current changes: enum shard_bulk; 0: live */
 	/*
 	 * value of `entries` at the last wake-up of consumers; each shard wakes consumers for its
 	 * own entries
@@ -465,7 +465,7 @@ struct shard {
 	struct trace_tap *tap; /* NULL: no trace */
 	struct path_ring *changes; /* NULL: no BMP collector */
 	struct history *history;
-	uint32_t history_left; /* bulk records until history_until_ns */
+	uint32_t history_left; /* records of whole tables until history_until_ns */
 	uint64_t history_until_ns;
 	/* of the announcement that is being refused; REFUSED_NOT: none */
 	enum refused_cause refusing;
@@ -972,10 +972,10 @@ struct shard_edit {
 static inline bool
 history_wants(const struct shard *s, const struct shard_change *c)
 {
-	return c->drop > 0 || (c->take > 0 && !s->bulk) ||
+	return c->drop > 0 || (c->take > 0 && !(s->bulk & BULK_TABLE)) ||
 	       (c->best.moved && (c->take == 0 || c->best.before.v != PEER_MAX));
 }
-/* Takes one of the bulk records of the period. False: all are taken. */
+/* Takes one of the records of whole tables of the period. False: all are taken. */
 bool history_budget(struct shard *s) RUNS_ON(role_rib);
 /* Records a published change, with references on the sets of both lists. `e` NULL: by a walk. */
 void history_changed(struct shard *s, const struct shard_table *t, struct dest_id id,

@@ -943,7 +943,8 @@ update_run(struct shard *s, const struct rib_record *rec, struct shard_peer_slot
 	s->cursor.behind = !record_due(s, rec, false);
 	s->bulk = rec->bulk;
 	done = nlri_run(&m, deadline_ns);
-	s->bulk = s->alone = false;
+	s->alone = false;
+	s->bulk = 0;
 	s->cursor.behind = false;
 	reuse_end(s);
 	verdicts_end(s);

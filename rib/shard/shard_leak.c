@@ -401,7 +401,8 @@ leak_list_run(struct shard *s, uint64_t deadline_ns)
 		if (n % CLOCK_EVERY == 0 && walk_clock() >= deadline_ns)
 			break;
 	}
-	s->alone = s->bulk = false;
+	s->alone = false;
+	s->bulk = 0;
 	reuse_end(s);
 	return l->count > 0 || leak_crowds_due(l);
 }

@@ -31,7 +31,8 @@ struct crowd {
 		struct crowd *next, *before;
 	} link[CROWD_LISTS];
 	uint64_t serial; /* of its creation */
-	bool due, bulk;
+	bool due;
+	uint8_t bulk; /* enum shard_bulk */
 	struct table_id table;
 	struct prefix prefix;
 	unsigned paths; /* of the destination */
@@ -265,7 +266,8 @@ crowd_publish(struct shard *s, struct shard_leak *l, struct crowd *c) RUNS_ON(ro
 	struct shard_table *t = shard_table_of(s, table->vrf, table->family);
 	struct instance *x = instance_of(s, t->vrf);
 	unsigned paths = path_count_of(t, &c->prefix);
-	bool full, bulk = s->bulk;
+	uint8_t bulk = s->bulk;
+	bool full;
 	int err;
 
 	c->edits.refused = c->edits.removed = 0;

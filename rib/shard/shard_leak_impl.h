@@ -53,7 +53,7 @@ enum item_kind {
 struct item {
 	struct prefix prefix;
 	uint8_t kind;
-	bool bulk;
+	uint8_t bulk; /* enum shard_bulk */
 	struct peer_id peer;
 	struct dest_id id; /* a guess */
 	struct table_id table;

@@ -532,12 +532,14 @@ leak_scan(struct shard *s, uint64_t deadline_ns)
 		return false;
 	shard_sample_add(s, 0);
 	do {
-		s->alone = s->bulk = true;
+		s->alone = true;
+		s->bulk = BULK_TABLE;
 		if (l->scanning != NULL || l->scans_due > 0)
 			scan_slice(s, l, deadline_ns);
 		else
 			fill_slice(s, l, deadline_ns);
-		s->alone = s->bulk = false;
+		s->alone = false;
+		s->bulk = 0;
 		reuse_end(s);
 	} while (!leak_run(s, deadline_ns) && scans_pending(l) && walk_clock() < deadline_ns &&
 		 !arena_is_short());

@@ -113,7 +113,7 @@ history_note(struct shard *s, const struct shard_table *t, struct dest_id id, co
 {
 	struct shard_edit edit;
 
-	if (!history_wants(s, c) || (s->bulk && !history_budget(s)))
+	if (!history_wants(s, c) || ((s->bulk & BULK_TABLE) && !history_budget(s)))
 		return;
 	if (e != NULL)
 		edit = (struct shard_edit){.peer = e->peer, .path_id = e->path_id};

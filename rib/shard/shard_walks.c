@@ -394,12 +394,12 @@ table_slice(struct shard *s, struct shard_table *t, uint64_t deadline_ns) RUNS_O
 	table_bit_set(s->stirred, t->id, true);
 	s->effort = 0;
 	s->replay.deadline_ns = deadline_ns;
-	s->bulk = true;
+	s->bulk = BULK_TABLE;
 	if (!walk_slice(&t->walk, SLICE_IDS, deadline_ns, walk_clock, visit_dest, &v)) {
 		t->lap++;
 		scan_begin(t);
 	}
-	s->bulk = false;
+	s->bulk = 0;
 	reuse_end(s);
 	replay_slice_end(s);
 	if (v.failed)

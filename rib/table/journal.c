@@ -722,10 +722,9 @@ journal_bulk(const struct journal *j)
 }
 
 int
-journal_read_live(struct journal *j, const struct journal_cursor *c, uint64_t *from,
-	struct journal_entry *out, unsigned max)
+journal_read_live(const struct journal *j, uint64_t *from, struct journal_entry *out, unsigned max)
 {
-	uint64_t head = journal_head(j), at = *from < c->position ? c->position : *from;
+	uint64_t head = journal_head(j), at = *from;
 	uint64_t first = at + 1, end = head > at + JOURNAL_LOOK ? at + JOURNAL_LOOK : head;
 	unsigned n = 0;
 

@@ -175,13 +175,12 @@ int journal_read(
 /*
  * Entries that a consumer may take before the bulk entries in front of them: entries after *from
  * that are neither `bulk` nor `aside`, at most `max`, in order. Moves *from over the examined
- * entries, at most JOURNAL_LOOK of them; the position of the cursor stays. Such an entry may bring a
- * route early. A withdrawal must wait until journal_read() returns the entry. Returns the number of
+ * entries, at most JOURNAL_LOOK of them. Such an entry may bring a route early. A withdrawal must wait until journal_read() returns the entry. Returns the number of
  * entries, or -EOVERFLOW, as journal_read().
  */
 #define JOURNAL_LOOK 16384u
-int journal_read_live(struct journal *j, const struct journal_cursor *c, uint64_t *from,
-	struct journal_entry *out, unsigned max);
+int journal_read_live(
+	const struct journal *j, uint64_t *from, struct journal_entry *out, unsigned max);
 /* Any thread. The newest bulk entry; with several writers, the newest of one of the writers. */
 uint64_t journal_bulk(const struct journal *j);
 /* True if journal_read() would return -ESTALE. Cheaper: reads no cache line of the writers. */

@@ -1,13 +1,14 @@
 #!/usr/bin/python3
 # SPDX-License-Identifier: BSD-3-Clause
 """A route that changes every 5 ms, at a receiver that meanwhile gets a policy change of a full table, an attribute set for each prefix; and beside 100
-peers with a hold time of 3 s.
+peers with a hold time of 3 s; and beside a flap of 20,000 routes to 200 peers with an export policy each.
 
   kept_p50, kept_p99, kept_max        the import policy changes for kept routes: from the change until the receivers have all
   refresh_p50, refresh_p99, ..        the same, the routes asked for by ROUTE-REFRESH (OpenBGPD keeps all routes in both)
   kept_cpu, refresh_cpu               CPU seconds of the daemon for the change
   hold_p50, hold_p99, hold_max        at a peer that receives only this route, while the policy changes and all 100 peers ask for a refresh, every 5 s
   hold_lost                           lost sessions, of the 100
+  flap_p50, flap_p99, flap_max        at a peer that receives only this route, for 3 s, while another peer announces and withdraws the 20,000 routes three times
 The table of a second receiver equals an oracle's (tests/bench/oracle.c) after the change."""
 import os
 import sys
@@ -15,10 +16,11 @@ import time
 
 sys.path.insert(0, os.path.dirname(os.path.abspath(__file__)))
 from bench_policy import PROBE_ASN, PROBE_ONLY, changing  # noqa: E402
-from scenario import CLIENT_ASN, CLIENTS, EVERYTHING, PROBE_MS, PROBES, RECEIVERS, Peer, Plan, Tables, addresses  # noqa: E402
-from scenario import feeds, idle, load, must_hold, ours, receivers, sample, settled, wait_for  # noqa: E402
+from scenario import CLIENT_ASN, CLIENTS, EVERYTHING, FEED_ASN, FEEDS, PROBE_MS, PROBES, RECEIVERS, Peer, Plan, Tables, addresses  # noqa: E402
+from scenario import clients, feeds, idle, load, must_hold, ours, receivers, sample, settled, wait_for  # noqa: E402
 
 PEERS, HOLD_S, HOLD_ROUTES, EVERY_S = 100, 3, 100000, 5
+GROUPS, FLAPS = 200, 20000
 
 
 def probes(exports):
@@ -77,9 +79,29 @@ def main():
                 for k in ("p50", "p99", "max"):
                     sample("hold_" + k, "ms", run, probe[k + "_us"] / 1000, dut=cls.name)
 
+        def flap(cls, run):
+            peers = feeds(1) + clients(GROUPS) + probes(PROBE_ONLY)
+            with arena.dut(cls, peers) as dut:
+                prober, flapper = arena.crowd(2, PROBES, PROBE_ASN), arena.crowd(1, FEEDS, FEED_ASN)
+                crowd = arena.crowd(GROUPS, CLIENTS, CLIENT_ASN)
+                wait_for("sessions of all", lambda: crowd.ask("report", "report")["established"] == GROUPS, 60)
+                idle(dut)
+                prober.say("probe 0 1 65536 %d" % PROBE_MS)
+                wait_for("the first probes", lambda: prober.ask("report", "report")["updates"] > 0, 30)
+                begin = time.monotonic()
+                for n in range(1, 4):
+                    flapper.say("flap 0 %d" % FLAPS)
+                    flapper.wait("done", "flap", timeout=60)
+                    time.sleep(max(0, begin + n - time.monotonic()))
+                prober.say("probe-stop %d %d" % (begin * 1e9, time.monotonic() * 1e9))
+                probe = prober.wait("done", "probe", timeout=60)
+                for k in ("p50", "p99", "max"):
+                    sample("flap_" + k, "ms", run, probe[k + "_us"] / 1000, dut=cls.name)
+
         plan.alternate("kept", plan.classes, told("kept"))
         plan.alternate("refresh", plan.classes, told("refresh"))
         plan.alternate("hold", [c for c in plan.classes if ours(c)], hold)
+        plan.alternate("flap", [c for c in plan.classes if ours(c)], flap)
 
 
 if __name__ == "__main__":

@@ -202,7 +202,6 @@ world_begin(struct world *w, enum family family, uint32_t journal_capacity, bool
 		.patience_ns = below(2) ? 1 : 20000,
 		.settle_ns = below(2) ? 1 : 20000,
 		.stall_ns = 1,
-		.live_behind = 1 + below(4),
 	};
 	w->bulk = below(5);
 	if (cover) { /* small values show more of the order */

@@ -4,16 +4,35 @@
 
 #include "control/export/update_group_impl.h"
 
+static inline void
+turn_due(void *ctx, struct peer_id id)
+{
+	(void)id;
+	*(bool *)ctx = true;
+}
+
+/* The live changes before a turn. True: members have new messages. */
+static inline bool
+turn_live(const struct update_member *m, uint64_t deadline_ns)
+{
+	bool any = false;
+
+	if (update_groups_live_due(m->group->set))
+		(void)update_groups_live(m->group->set, deadline_ns, turn_due, &any);
+	return any;
+}
+
 /* A turn with room for `size` octets. *more: the member has more to send. Returns the octets written. */
 static inline size_t
 turn_send(struct update_member *m, uint8_t *buf, size_t size, uint64_t deadline_ns, bool *more,
 	bool *others, void (*mark)(void *ctx, enum update_group_mark m), void *ctx)
 {
 	struct update_io io = {.buf = buf, .size = size, .mark = mark, .ctx = ctx};
+	bool live = turn_live(m, deadline_ns);
 	struct update_turn t = update_member_turn(m, &io, deadline_ns);
 
 	*more = t.state == TURN_MORE;
-	*others = t.others;
+	*others = t.others || live;
 	return t.len;
 }
 
@@ -31,6 +50,7 @@ static inline bool
 turn_block(struct update_member *m, uint64_t deadline_ns)
 {
 	struct update_io io = {0};
+	bool live = turn_live(m, deadline_ns);
 
-	return update_member_turn(m, &io, deadline_ns).others;
+	return update_member_turn(m, &io, deadline_ns).others || live;
 }

@@ -369,7 +369,7 @@ rig_update_in(struct rig *r, enum family family, uint16_t peer, const struct att
 		.nlri_form = (uint8_t)rig_nlri_form(family, nlri, count),
 		.attrs_len = (uint32_t)attrs_len,
 		.received_ns = received_ns,
-		.bulk = r->bulk,
+		.bulk = r->bulk ? BULK_TABLE : 0,
 		.limit = r->limit,
 	};
 	uint8_t *body, *to;

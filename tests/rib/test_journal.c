@@ -921,7 +921,7 @@ live_entries(void **state)
 	rib_test_begin(&base);
 	assert_int_equal(journal_create(base.arena, 64, &j), 0);
 	assert_int_equal(journal_subscribe(j, &c), 0);
-	assert_int_equal(journal_read_live(j, c, &from, e, 8), 0);
+	assert_int_equal(journal_read_live(j, &from, e, 8), 0);
 	assert_int_equal(journal_bulk(j), 0);
 	for (uint32_t i = 1; i <= 20; i++) {
 		unsigned flags = i % 5 != 0 ? JOURNAL_BULK : i == 15 ? JOURNAL_ASIDE : 0;
@@ -930,19 +930,19 @@ live_entries(void **state)
 			(struct dest_id){i}, flags);
 	}
 	assert_int_equal(journal_bulk(j), 19);
-	assert_int_equal(journal_read_live(j, c, &from, e, 2), 2);
+	assert_int_equal(journal_read_live(j, &from, e, 2), 2);
 	assert_true(e[0].sequence == 5 && e[0].dest.v == 5 && e[0].table.v == 3 && !e[0].bulk);
 	assert_true(e[1].sequence == 10 && from == 10);
-	assert_int_equal(journal_read_live(j, c, &from, e, 8), 1);
+	assert_int_equal(journal_read_live(j, &from, e, 8), 1);
 	assert_true(e[0].sequence == 20 && from == 20);
-	assert_int_equal(journal_read_live(j, c, &from, e, 8), 0);
+	assert_int_equal(journal_read_live(j, &from, e, 8), 0);
 	assert_int_equal(journal_position(c), 0);
 	assert_int_equal(journal_read(j, c, e, 8), 8);
 	assert_true(e[3].bulk && !e[4].bulk && !e[4].aside);
 	for (uint32_t i = 0; i < 64; i++)
 		journal_append(j, (struct table_id){3}, (struct dest_id){i});
 	from = 0;
-	assert_int_equal(journal_read_live(j, c, &from, e, 8), -EOVERFLOW);
+	assert_int_equal(journal_read_live(j, &from, e, 8), -EOVERFLOW);
 	journal_unsubscribe(j, c);
 	journal_destroy(j);
 	rib_test_end(&base);

@@ -436,8 +436,11 @@ consumer_early(struct consumer *c)
 {
 	struct journal *j = c->stream->journal;
 	struct journal_entry e[4];
-	int n = journal_read_live(j, c->cursor, &c->live_from, e, 1 + random_below(&c->random, 4));
+	int n;
 
+	if (c->live_from < journal_position(c->cursor))
+		c->live_from = journal_position(c->cursor);
+	n = journal_read_live(j, &c->live_from, e, 1 + random_below(&c->random, 4));
 	for (int i = 0; i < n; i++) {
 		struct dest_view v;
 
