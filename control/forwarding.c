@@ -11,6 +11,7 @@
 #include "dataplane/forward/worker.h"
 #include "lpm/fib.h"
 #include "lpm/base/qsbr.h"
+#include "lpm/base/beside.h"
 #include "lpm/base/region.h"
 #include "rib/feed/fib_feed.h"
 
@@ -52,28 +53,11 @@ struct forwarding {
 
 /* ---- ports ---- */
 
-/* keelfwd is installed beside keeld; in a build folder each program is in the folder of its room. */
+/* In a build folder each program is in the folder of its room. */
 static int
 find_keelfwd(char path[PATH_MAX])
 {
-	static const char *const places[] = {"keelfwd", "../dataplane/keelfwd"};
-	char folder[PATH_MAX - 32];
-	ssize_t n = readlink("/proc/self/exe", folder, sizeof(folder) - 1);
-	char *slash;
-
-	if (n <= 0)
-		return -ENOENT;
-	folder[n] = '\0';
-	slash = strrchr(folder, '/');
-	if (slash == NULL)
-		return -ENOENT;
-	*slash = '\0';
-	for (unsigned i = 0; i < sizeof(places) / sizeof(places[0]); i++) {
-		snprintf(path, PATH_MAX, "%s/%s", folder, places[i]);
-		if (access(path, X_OK) == 0)
-			return 0;
-	}
-	return -ENOENT;
+	return beside("keelfwd", path) == 0 ? 0 : beside("../dataplane/keelfwd", path);
 }
 
 static void

@@ -15,8 +15,9 @@
 #include <sys/stat.h>
 #include <unistd.h>
 #ifdef KEEL_SECCOMP
+#include "lpm/base/calls.h"
+
 #include <sched.h>
-#include <seccomp.h>
 #include <sys/mman.h>
 #endif
 
@@ -325,122 +326,80 @@ static const char *const calls[] = {
 #endif
 };
 
-static const char *const namespace_calls[] = {"setns", "unshare", "mount", "umount2"};
-
 #define COUNT(list) (sizeof(list) / sizeof((list)[0]))
 
-static int
-add(scmp_filter_ctx f, uint32_t action, const char *const *names, size_t count)
-{
-	int rc = 0;
-
-	for (size_t i = 0; i < count && rc == 0; i++) {
-		int call = seccomp_syscall_resolve_name(names[i]);
-
-		if (call != __NR_SCMP_ERROR)
-			rc = seccomp_rule_add(f, action, call, 0);
-	}
-	return rc;
-}
+static const char *const namespace_calls[] = {"setns", "unshare", "mount", "umount2"};
 
 /* Calls that fail for keeld, and that callers expect to fail: EPERM, and keeld goes on. */
-static int
-refuse_some(scmp_filter_ctx f, bool namespaces)
+static void
+refuse_some(struct calls *f, bool namespaces)
 {
 	const scmp_datum_t exec = PROT_WRITE | PROT_EXEC;
+
 	/*
 	 * Memory that is writable and executable: PCRE2 interprets the expressions of a commit, instead
 	 * of code for the CPU.
 	 */
-	int rc = seccomp_rule_add(f, SCMP_ACT_ERRNO(EPERM), SCMP_SYS(mmap), 1,
+	calls_rule(f, SCMP_ACT_ERRNO(EPERM), SCMP_SYS(mmap), 1,
 		SCMP_A2(SCMP_CMP_MASKED_EQ, exec, exec));
-
-	if (rc == 0)
-		rc = seccomp_rule_add(f, SCMP_ACT_ERRNO(EPERM), SCMP_SYS(mprotect), 1,
-			SCMP_A2(SCMP_CMP_MASKED_EQ, PROT_EXEC, PROT_EXEC));
+	calls_rule(f, SCMP_ACT_ERRNO(EPERM), SCMP_SYS(mprotect), 1,
+		SCMP_A2(SCMP_CMP_MASKED_EQ, PROT_EXEC, PROT_EXEC));
 	/* A commit adds the first VPN instance: no namespace until the next start. */
-	return rc == 0 && !namespaces
-		       ? add(f, SCMP_ACT_ERRNO(EPERM), namespace_calls, COUNT(namespace_calls))
-		       : rc;
+	calls_names(f, namespaces ? SCMP_ACT_ALLOW : SCMP_ACT_ERRNO(EPERM), namespace_calls,
+		COUNT(namespace_calls));
 }
 
 /* Calls that are permitted with some arguments only. */
-static int
-allow_some(scmp_filter_ctx f)
+static void
+allow_some(struct calls *f)
 {
 	static const int families[] = {AF_UNIX, AF_INET, AF_INET6, AF_NETLINK};
 	const scmp_datum_t exec = PROT_WRITE | PROT_EXEC;
-	int rc = 0;
 
-	for (size_t i = 0; i < COUNT(families) && rc == 0; i++) {
-		rc = seccomp_rule_add(f, SCMP_ACT_ALLOW, SCMP_SYS(socket), 1,
+	for (size_t i = 0; i < COUNT(families); i++) {
+		calls_rule(f, SCMP_ACT_ALLOW, SCMP_SYS(socket), 1,
 			SCMP_A0(SCMP_CMP_EQ, (scmp_datum_t)families[i]));
-		if (rc == 0)
-			rc = seccomp_rule_add(f, SCMP_ACT_ALLOW, SCMP_SYS(socketpair), 1,
-				SCMP_A0(SCMP_CMP_EQ, (scmp_datum_t)families[i]));
+		calls_rule(f, SCMP_ACT_ALLOW, SCMP_SYS(socketpair), 1,
+			SCMP_A0(SCMP_CMP_EQ, (scmp_datum_t)families[i]));
 	}
 	/* no memory that is writable and executable; mmap() of a library is read and execute */
-	for (scmp_datum_t p = 0; p <= 2 && rc == 0; p += 2)
-		rc = seccomp_rule_add(
+	for (scmp_datum_t p = 0; p <= 2; p += 2)
+		calls_rule(
 			f, SCMP_ACT_ALLOW, SCMP_SYS(mmap), 1, SCMP_A2(SCMP_CMP_MASKED_EQ, exec, p));
-	if (rc == 0)
-		rc = seccomp_rule_add(f, SCMP_ACT_ALLOW, SCMP_SYS(mmap), 1,
-			SCMP_A2(SCMP_CMP_MASKED_EQ, exec, PROT_EXEC));
-	if (rc == 0)
-		rc = seccomp_rule_add(f, SCMP_ACT_ALLOW, SCMP_SYS(mprotect), 1,
-			SCMP_A2(SCMP_CMP_MASKED_EQ, PROT_EXEC, 0));
+	calls_rule(
+		f, SCMP_ACT_ALLOW, SCMP_SYS(mmap), 1, SCMP_A2(SCMP_CMP_MASKED_EQ, exec, PROT_EXEC));
+	calls_rule(f, SCMP_ACT_ALLOW, SCMP_SYS(mprotect), 1,
+		SCMP_A2(SCMP_CMP_MASKED_EQ, PROT_EXEC, 0));
 	/* a signal to keeld itself, as by abort() */
-	if (rc == 0)
-		rc = seccomp_rule_add(f, SCMP_ACT_ALLOW, SCMP_SYS(tgkill), 1,
-			SCMP_A0(SCMP_CMP_EQ, (scmp_datum_t)getpid()));
+	calls_rule(f, SCMP_ACT_ALLOW, SCMP_SYS(tgkill), 1,
+		SCMP_A0(SCMP_CMP_EQ, (scmp_datum_t)getpid()));
 	/* the limits of keeld are read, not set */
-	if (rc == 0)
-		rc = seccomp_rule_add(
-			f, SCMP_ACT_ALLOW, SCMP_SYS(prlimit64), 1, SCMP_A2(SCMP_CMP_EQ, 0));
+	calls_rule(f, SCMP_ACT_ALLOW, SCMP_SYS(prlimit64), 1, SCMP_A2(SCMP_CMP_EQ, 0));
 	/* threads, no processes; glibc uses clone() if clone3() is missing */
-	if (rc == 0)
-		rc = seccomp_rule_add(f, SCMP_ACT_ERRNO(ENOSYS), SCMP_SYS(clone3), 0);
+	calls_rule(f, SCMP_ACT_ERRNO(ENOSYS), SCMP_SYS(clone3), 0);
 #ifdef KEEL_SANITIZED
-	if (rc == 0)
-		rc = seccomp_rule_add(f, SCMP_ACT_ALLOW, SCMP_SYS(clone), 0);
+	calls_rule(f, SCMP_ACT_ALLOW, SCMP_SYS(clone), 0);
 #else
-	if (rc == 0)
-		rc = seccomp_rule_add(f, SCMP_ACT_ALLOW, SCMP_SYS(clone), 1,
-			SCMP_A0(SCMP_CMP_MASKED_EQ, CLONE_THREAD, CLONE_THREAD));
+	calls_rule(f, SCMP_ACT_ALLOW, SCMP_SYS(clone), 1,
+		SCMP_A0(SCMP_CMP_MASKED_EQ, CLONE_THREAD, CLONE_THREAD));
 	/* names of threads, and of memory for jemalloc and glibc */
-	if (rc == 0)
-		rc = seccomp_rule_add(f, SCMP_ACT_ALLOW, SCMP_SYS(prctl), 1,
-			SCMP_A0(SCMP_CMP_EQ, 15 /* PR_SET_NAME */));
-	if (rc == 0)
-		rc = seccomp_rule_add(f, SCMP_ACT_ALLOW, SCMP_SYS(prctl), 1,
-			SCMP_A0(SCMP_CMP_EQ, 0x53564d41 /* PR_SET_VMA */));
+	calls_rule(
+		f, SCMP_ACT_ALLOW, SCMP_SYS(prctl), 1, SCMP_A0(SCMP_CMP_EQ, 15 /* PR_SET_NAME */));
+	calls_rule(f, SCMP_ACT_ALLOW, SCMP_SYS(prctl), 1,
+		SCMP_A0(SCMP_CMP_EQ, 0x53564d41 /* PR_SET_VMA */));
 #endif
-	return rc;
 }
 
 int
 keeld_calls_limit(struct keeld *k)
 {
-	scmp_filter_ctx f = seccomp_init(SCMP_ACT_KILL_PROCESS);
-	bool namespaces = keeld_uses_namespaces(k);
-	int rc = f != NULL ? 0 : -ENOTSUP; /* or seccomp(2) is forbidden */
+	struct calls f = calls_begin(SCMP_ACT_KILL_PROCESS);
+	int rc;
 
-	if (rc == 0)
-		rc = seccomp_attr_set(f, SCMP_FLTATR_CTL_TSYNC, 1);
-	if (rc == 0) /* a binary tree: some ten instructions for each call */
-		rc = seccomp_attr_set(f, SCMP_FLTATR_CTL_OPTIMIZE, 2);
-	if (rc == 0)
-		rc = add(f, SCMP_ACT_ALLOW, calls, COUNT(calls));
-	if (rc == 0)
-		rc = allow_some(f);
-	if (rc == 0)
-		rc = refuse_some(f, namespaces);
-	if (rc == 0 && namespaces)
-		rc = add(f, SCMP_ACT_ALLOW, namespace_calls, COUNT(namespace_calls));
-	if (rc == 0)
-		rc = seccomp_load(f);
-	if (f != NULL)
-		seccomp_release(f);
+	calls_names(&f, SCMP_ACT_ALLOW, calls, COUNT(calls));
+	allow_some(&f);
+	refuse_some(&f, keeld_uses_namespaces(k));
+	rc = calls_load(&f);
 	if (rc != 0)
 		log_event(LOG_ERROR, "start-failed part=filter error=\"%s\"", strerrordesc_np(-rc));
 	return rc;

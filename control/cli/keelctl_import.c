@@ -5,27 +5,13 @@
  */
 #include "control/cli/keelctl.h"
 
+#include "lpm/base/beside.h"
+
 #include <errno.h>
-#include <limits.h>
 #include <spawn.h>
-#include <stdio.h>
 #include <string.h>
 #include <sys/wait.h>
 #include <unistd.h>
-
-#define PROGRAM "keel-import"
-
-/* The path of the program beside this one. Cuts a path that is too long, and the program is not found. */
-static void
-program_path(char path[PATH_MAX])
-{
-	ssize_t n = readlink("/proc/self/exe", path, PATH_MAX - sizeof(PROGRAM));
-	char *name;
-
-	path[n > 0 ? n : 0] = '\0';
-	name = strrchr(path, '/');
-	strcpy(name != NULL ? name + 1 : path, PROGRAM);
-}
 
 void
 import_command(struct ctl *ctl, const struct command *c)
@@ -35,9 +21,10 @@ import_command(struct ctl *ctl, const struct command *c)
 	int err, status = 0;
 	pid_t child;
 
-	program_path(path);
 	fflush(stdout);
-	err = posix_spawn(&child, path, NULL, NULL, argv, environ);
+	err = beside("keel-import", path) == 0
+		      ? posix_spawn(&child, path, NULL, NULL, argv, environ)
+		      : ENOENT;
 	if (err != 0) {
 		ctl_fail(ctl, EXIT_REFUSED, "%s: %s", path, strerror(err));
 		return;

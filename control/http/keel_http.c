@@ -27,7 +27,8 @@
 #include <sys/wait.h>
 #include <unistd.h>
 #ifdef KEEL_SECCOMP
-#include <seccomp.h>
+#include "lpm/base/calls.h"
+
 #include <sys/mman.h>
 #endif
 
@@ -63,7 +64,7 @@ rights_drop(void)
 }
 
 #ifdef KEEL_SECCOMP
-/* Names that an architecture does not have are skipped. Further calls, such as an open() of /etc/localtime, fail with EPERM. */
+/* Further calls, such as an open() of /etc/localtime, fail with EPERM. */
 /* clang-format off */
 static const char *const calls[] = {
 	"accept", "accept4", "brk", "clock_getres", "clock_gettime", "clock_nanosleep", "close",
@@ -88,42 +89,27 @@ calls_limit(void)
 {
 	static const scmp_datum_t controls[] = {
 		F_GETFD, F_SETFD, F_GETFL, F_SETFL, F_DUPFD_CLOEXEC};
-	scmp_filter_ctx f = seccomp_init(SCMP_ACT_ERRNO(EPERM));
-	int rc = f != NULL ? seccomp_attr_set(f, SCMP_FLTATR_CTL_TSYNC, 1) : -ENOTSUP;
+	struct calls f = calls_begin(SCMP_ACT_ERRNO(EPERM));
 
-	for (size_t i = 0; i < sizeof(calls) / sizeof(calls[0]) && rc == 0; i++) {
-		int call = seccomp_syscall_resolve_name(calls[i]);
-
-		if (call != __NR_SCMP_ERROR)
-			rc = seccomp_rule_add(f, SCMP_ACT_ALLOW, call, 0);
-	}
+	calls_names(&f, SCMP_ACT_ALLOW, calls, sizeof(calls) / sizeof(calls[0]));
 	/* the streams to keeld */
-	if (rc == 0)
-		rc = seccomp_rule_add(f, SCMP_ACT_ALLOW, SCMP_SYS(socketpair), 2,
-			SCMP_A0(SCMP_CMP_EQ, AF_UNIX),
-			SCMP_A1(SCMP_CMP_MASKED_EQ, 0xf, SOCK_STREAM));
+	calls_rule(&f, SCMP_ACT_ALLOW, SCMP_SYS(socketpair), 2, SCMP_A0(SCMP_CMP_EQ, AF_UNIX),
+		SCMP_A1(SCMP_CMP_MASKED_EQ, 0xf, SOCK_STREAM));
 	/* not F_SETOWN and F_SETSIG, which send a signal to a process of the same user */
-	for (size_t i = 0; i < sizeof(controls) / sizeof(controls[0]) && rc == 0; i++)
-		rc = seccomp_rule_add(
-			f, SCMP_ACT_ALLOW, SCMP_SYS(fcntl), 1, SCMP_A1(SCMP_CMP_EQ, controls[i]));
+	for (size_t i = 0; i < sizeof(controls) / sizeof(controls[0]); i++)
+		calls_rule(
+			&f, SCMP_ACT_ALLOW, SCMP_SYS(fcntl), 1, SCMP_A1(SCMP_CMP_EQ, controls[i]));
 	/* abort() */
-	if (rc == 0)
-		rc = seccomp_rule_add(f, SCMP_ACT_ALLOW, SCMP_SYS(tgkill), 1,
-			SCMP_A0(SCMP_CMP_EQ, (scmp_datum_t)getpid()));
+	calls_rule(&f, SCMP_ACT_ALLOW, SCMP_SYS(tgkill), 1,
+		SCMP_A0(SCMP_CMP_EQ, (scmp_datum_t)getpid()));
 #ifndef KEEL_SANITIZED
 	/* no memory that is executable */
-	if (rc == 0)
-		rc = seccomp_rule_add(f, SCMP_ACT_ALLOW, SCMP_SYS(mmap), 1,
-			SCMP_A2(SCMP_CMP_MASKED_EQ, PROT_EXEC, 0));
-	if (rc == 0)
-		rc = seccomp_rule_add(f, SCMP_ACT_ALLOW, SCMP_SYS(mprotect), 1,
-			SCMP_A2(SCMP_CMP_MASKED_EQ, PROT_EXEC, 0));
+	calls_rule(
+		&f, SCMP_ACT_ALLOW, SCMP_SYS(mmap), 1, SCMP_A2(SCMP_CMP_MASKED_EQ, PROT_EXEC, 0));
+	calls_rule(&f, SCMP_ACT_ALLOW, SCMP_SYS(mprotect), 1,
+		SCMP_A2(SCMP_CMP_MASKED_EQ, PROT_EXEC, 0));
 #endif
-	if (rc == 0)
-		rc = seccomp_load(f);
-	if (f != NULL)
-		seccomp_release(f);
-	return rc;
+	return calls_load(&f);
 }
 #else
 static int

@@ -9,6 +9,7 @@
 #include "control/base/log.h"
 #include "control/config/config.h"
 #include "control/http/front.h"
+#include "lpm/base/beside.h"
 
 #include <errno.h>
 #include <fcntl.h>
@@ -117,19 +118,16 @@ static int
 spawn(int fd)
 {
 	char path[PATH_MAX];
-	ssize_t n = readlink("/proc/self/exe", path, sizeof(path) - sizeof("keel-http"));
 	char *const argv[] = {(char[]){"keel-http"}, (char[]){"--log-level"},
 		(char *)(uintptr_t)log_level_name(), NULL};
 	posix_spawn_file_actions_t files;
 	posix_spawnattr_t how;
 	sigset_t none;
 	pid_t pid;
-	int e;
+	int e = beside("keel-http", path);
 
-	if (n <= 0)
-		return -ENOENT;
-	path[n] = '\0';
-	memcpy(strrchr(path, '/') + 1, "keel-http", sizeof("keel-http"));
+	if (e != 0)
+		return e;
 	sigemptyset(&none);
 	/* a process that ends leaves no zombie */
 	signal(SIGCHLD, SIG_IGN);

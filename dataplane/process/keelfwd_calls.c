@@ -3,12 +3,10 @@
 
 #include <errno.h>
 #include <sched.h>
-#include <stddef.h>
 
 #ifdef KEEL_SECCOMP
-#include <seccomp.h>
+#include "lpm/base/calls.h"
 
-/* Names that an architecture does not have are skipped. */
 static const char *const refused[] = {
 	/* other programs, other processes */
 	"execve",
@@ -44,7 +42,6 @@ static const char *const refused[] = {
 	"move_mount",
 	"open_tree",
 	"pivot_root",
-	"setns",
 	"umount",
 	"umount2",
 	"unshare",
@@ -90,25 +87,15 @@ static const char *const refused[] = {
 int
 keelfwd_calls_limit(bool namespaces)
 {
-	scmp_filter_ctx f = seccomp_init(SCMP_ACT_ALLOW);
-	int rc = f != NULL ? seccomp_attr_set(f, SCMP_FLTATR_CTL_TSYNC, 1) : -ENOTSUP;
+	struct calls f = calls_begin(SCMP_ACT_ALLOW);
 
-	if (rc == 0) /* a binary tree: some ten instructions for each call */
-		rc = seccomp_attr_set(f, SCMP_FLTATR_CTL_OPTIMIZE, 2);
-	for (size_t i = 0; i < sizeof(refused) / sizeof(refused[0]) && rc == 0; i++) {
-		int call = seccomp_syscall_resolve_name(refused[i]);
-
-		if (namespaces && call == SCMP_SYS(setns))
-			rc = seccomp_rule_add(f, SCMP_ACT_ERRNO(EPERM), call, 1,
-				SCMP_A1(SCMP_CMP_NE, CLONE_NEWNET));
-		else if (call != __NR_SCMP_ERROR)
-			rc = seccomp_rule_add(f, SCMP_ACT_ERRNO(EPERM), call, 0);
-	}
-	if (rc == 0)
-		rc = seccomp_load(f);
-	if (f != NULL)
-		seccomp_release(f);
-	return rc;
+	calls_names(&f, SCMP_ACT_ERRNO(EPERM), refused, sizeof(refused) / sizeof(refused[0]));
+	if (namespaces)
+		calls_rule(&f, SCMP_ACT_ERRNO(EPERM), SCMP_SYS(setns), 1,
+			SCMP_A1(SCMP_CMP_NE, CLONE_NEWNET));
+	else
+		calls_rule(&f, SCMP_ACT_ERRNO(EPERM), SCMP_SYS(setns), 0);
+	return calls_load(&f);
 }
 #else
 int
