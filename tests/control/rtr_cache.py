@@ -87,7 +87,7 @@ class Cache:
             out = struct.pack(">BBHI", version, RESPONSE, self.session, 8)
             out += b"".join(record(version, r, 0) for r in was - now) + b"".join(record(version, r, 1) for r in now - was)
             out += self.end(version)
-        s.sendall(out)
+            s.sendall(out)  # a Serial Notify comes before the answer with its records, or after the answer without
 
     def end(self, version):
         if version == 0:

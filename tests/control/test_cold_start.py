@@ -570,7 +570,8 @@ class Run:
             assert self.side.messages < most, "no rest: %d messages" % STORM
 
     def synchronized(self):
-        return all(c["state"] == "synced" for c in self.side.keel.call("rpki.summary")["caches"])
+        newest = ("synced", self.places[0].cache.session, self.places[0].cache.serial)
+        return all((c["state"], c.get("session"), c.get("serial")) == newest for c in self.side.keel.call("rpki.summary")["caches"])
 
     def commit(self, confirm=None):
         """Commits the draft; `confirm`: with a confirmation, which "confirm" or the next "commit" gives, or none ("rollback")."""
