@@ -49,7 +49,7 @@ SYSTEM = [
     (re.compile(r"rte_.*\.h|ethdev_.*\.h"), {"dataplane"}),
     (re.compile(r"bpf/.*|xdp/.*|linux/bpf\.h|linux/if_xdp\.h"), {"dataplane"}),
     (re.compile(r"jansson\.h|libmnl/.*|microhttpd\.h"), {"control"}),
-    (re.compile(r"seccomp\.h"), {"control", "dataplane"}),
+    (re.compile(r"seccomp\.h"), {"control", "dataplane", "lpm"}),
     (re.compile(r"pcre2\.h"), {"rib", "control"}),
     (re.compile(r"jemalloc/.*"), {"lpm"}),
 ]
