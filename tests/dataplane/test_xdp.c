@@ -2,12 +2,15 @@
 /* Verdicts of the XDP program, run in the kernel by BPF_PROG_TEST_RUN. Needs root. */
 #include "dataplane/port/host_peers.h"
 #include "dataplane/forward/punt.h"
+#include "dataplane/forward/udp_tunnel.h"
 #include "dataplane/port/xdp.h"
 #include "lab.h"
 
 #include <bpf/bpf.h>
 #include <bpf/libbpf.h>
 #include <linux/bpf.h>
+#include <linux/if_link.h>
+#include <sched.h>
 #include <sys/socket.h>
 
 static struct {
@@ -594,6 +597,60 @@ test_without_a_socket(void **state)
 	assert_int_equal(verdict_to_v6("2001:db8::1"), XDP_PASS);
 }
 
+/*
+ * Packets of UDP tunnels go to the worker on a port of `default` with `mpls` alone. On other ports a
+ * sender could forge the source address of a remote edge.
+ */
+static void
+test_tunnels_of_ports(void **state)
+{
+	static const struct {
+		struct vrf_id vrf;
+		bool mpls;
+	} ports[] = {{VRF_DEFAULT, false}, {VRF_DEFAULT, true}, {{3}, true}};
+	struct ip_addr own = lab_addr("192.0.2.1");
+	uint32_t loopback = 1, address;
+	struct host_limits limits = {0};
+	struct dataplane_error err;
+	struct lab_frame f;
+	uint64_t seed = 1;
+	struct xdp *x;
+
+	(void)state;
+	assert_int_equal(unshare(CLONE_NEWNET), 0);
+	memcpy(&address, own.b, sizeof(address));
+	lab_udp(&f, our_mac, IP(198, 51, 100, 1), IP(192, 0, 2, 1), 64, 0, 20, &seed);
+	f.b[36] = UDP_TUNNEL_PORT >> 8;
+	f.b[37] = UDP_TUNNEL_PORT & 0xff;
+	for (unsigned i = 0; i < sizeof(ports) / sizeof(ports[0]); i++) {
+		unsigned expected = i == 1 ? XDP_REDIRECT : XDP_PASS;
+
+		role_enter_main();
+		assert_int_equal(xdp_create(&x), 0);
+		assert_int_equal(xdp_reserve(x, loopback, &err), 0);
+		assert_int_equal(
+			bpf_xdp_attach((int)loopback, kernel.program, XDP_FLAGS_SKB_MODE, NULL), 0);
+		assert_int_equal(
+			xdp_attach_check(x, ports[i].vrf, ports[i].mpls, loopback, &limits, &err),
+			0);
+		role_enter_host();
+		assert_int_equal(xdp_local_set(x, ports[i].vrf, &own, true), 0);
+		assert_int_equal(verdict(f.b, f.len), XDP_PASS);
+		assert_int_equal(xdp_tunnels_set(x, &address, 1), 0);
+		assert_int_equal(verdict(f.b, f.len), expected);
+		assert_int_equal(xdp_local_set(x, ports[i].vrf, &own, true), 0);
+		assert_int_equal(verdict(f.b, f.len), expected);
+		f.b[37]++;
+		assert_int_equal(verdict(f.b, f.len), XDP_PASS);
+		f.b[37]--;
+		assert_int_equal(xdp_tunnels_set(x, NULL, 0), 0);
+		assert_int_equal(verdict(f.b, f.len), XDP_PASS);
+		assert_int_equal(xdp_local_set(x, ports[i].vrf, &own, false), 0);
+		role_enter_main();
+		xdp_destroy(x);
+	}
+}
+
 int
 main(void)
 {
@@ -616,6 +673,7 @@ main(void)
 		cmocka_unit_test(test_peers),
 		cmocka_unit_test(test_peers_at_equal_distances),
 		cmocka_unit_test(test_fragment),
+		cmocka_unit_test(test_tunnels_of_ports),
 		cmocka_unit_test(test_without_a_socket),
 	};
 
