@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
- * show route: the daemon answers page by page, in any order. JSON is printed page by page; for people keelctl
- * keeps the text of the lines, some 120 octets for each path, and prints the lines by rising prefix.
+ * show route: the daemon answers page by page, in any order. JSON is printed page by page, lines for people by
+ * rising prefix after the last page. A full table does not take memory in keelctl.
  */
 #include "control/cli/keelctl.h"
 
@@ -493,18 +493,87 @@ detail_lines(const struct ctl *ctl, const struct command *c, const json_t *route
 	print_path(ctl, route, c->advertised);
 }
 
-/* The lines of a list until the last page is there. Paths of equal prefixes keep their order. */
+#define RUN_OCTETS (256u << 10)
+#define RUNS_MAX 900
+
+struct sorted_line {
+	unsigned char prefix[17]; /* address, length */
+	size_t at, len; /* of the text */
+};
+
+/*
+ * The lines of a list until the last page is there. Of many lines keelctl keeps the last; the others are
+ * sorted runs in temporary files. Paths of equal prefixes keep their order.
+ */
 struct sorted {
 	FILE *out;
 	char *text;
 	size_t text_len;
-	struct sorted_line {
-		unsigned char prefix[17]; /* address, length */
-		size_t at, end; /* in the text */
-	} * line;
+	struct sorted_line *line;
 	size_t count, size;
-	bool failed; /* out of memory */
+	struct run {
+		FILE *file; /* NULL after the last line */
+		struct sorted_line head;
+		char *text;
+	} run[RUNS_MAX];
+	unsigned runs;
+	bool failed;
 };
+
+static int
+by_prefix(const void *a, const void *b)
+{
+	const struct sorted_line *x = a, *y = b;
+	int order = memcmp(x->prefix, y->prefix, sizeof(x->prefix));
+
+	return order != 0 ? order : x->at < y->at ? -1 : x->at > y->at;
+}
+
+/* Writes the lines in order: to standard output, or as a run, each with its key and length. */
+static void
+sorted_write(struct sorted *s, FILE *to, bool run)
+{
+	s->failed |= fflush(s->out) != 0;
+	if (s->count > 0)
+		qsort(s->line, s->count, sizeof(*s->line), by_prefix);
+	for (size_t i = 0; i < s->count && !s->failed && !ferror(to); i++) {
+		if (run)
+			fwrite(&s->line[i], sizeof(s->line[i]), 1, to);
+		fwrite(s->text + s->line[i].at, 1, s->line[i].len, to);
+	}
+	s->count = 0;
+	rewind(s->out);
+}
+
+/* Reads the next line of a run, or closes its file. */
+static void
+run_next(struct run *r)
+{
+	char *text;
+
+	if (fread(&r->head, sizeof(r->head), 1, r->file) == 1 &&
+		(text = realloc(r->text, r->head.len + 1)) != NULL) {
+		r->text = text;
+		if (fread(text, 1, r->head.len, r->file) == r->head.len)
+			return;
+	}
+	fclose(r->file);
+	r->file = NULL;
+}
+
+static void
+sorted_run(struct sorted *s)
+{
+	FILE *file = s->runs < RUNS_MAX ? tmpfile() : NULL;
+
+	s->failed |= file == NULL;
+	if (file == NULL)
+		return;
+	s->run[s->runs++].file = file;
+	sorted_write(s, file, true);
+	s->failed |= ferror(file) != 0 || fflush(file) != 0;
+	rewind(file);
+}
 
 static void
 sorted_add(struct sorted *s, const char *prefix, size_t at)
@@ -524,36 +593,60 @@ sorted_add(struct sorted *s, const char *prefix, size_t at)
 		s->size = size;
 	}
 	l = &s->line[s->count++];
-	*l = (struct sorted_line){.at = at, .end = (size_t)ftello(s->out)};
+	*l = (struct sorted_line){.at = at, .len = (size_t)ftello(s->out) - at};
 	snprintf(address, sizeof(address), "%.*s", (int)len, prefix);
 	inet_pton(strchr(address, ':') != NULL ? AF_INET6 : AF_INET, address, l->prefix);
 	l->prefix[16] = prefix[len] == '/' ? (unsigned char)atoi(prefix + len + 1) : 0;
+	/* larger runs later: their number stays small */
+	if (at + s->count * sizeof(*l) > RUN_OCTETS * (1 + s->runs / 16))
+		sorted_run(s);
 }
 
-static int
-by_prefix(const void *a, const void *b)
-{
-	const struct sorted_line *x = a, *y = b;
-	int order = memcmp(x->prefix, y->prefix, sizeof(x->prefix));
-
-	return order != 0 ? order : x->at < y->at ? -1 : x->at > y->at;
-}
-
-/* Prints the lines, and frees them. */
+/* Merges the runs: the first of those with the least prefix goes next. */
 static void
-sorted_end(struct ctl *ctl, struct sorted *s, bool header)
+sorted_merge(struct sorted *s)
+{
+	struct run *least;
+
+	for (unsigned i = 0; i < s->runs; i++)
+		run_next(&s->run[i]);
+	do {
+		least = NULL;
+		for (struct run *r = s->run; r < s->run + s->runs; r++) {
+			if (r->file != NULL &&
+				(least == NULL || memcmp(r->head.prefix, least->head.prefix,
+							  sizeof(r->head.prefix)) < 0))
+				least = r;
+		}
+		if (least != NULL) {
+			fwrite(least->text, 1, least->head.len, stdout);
+			run_next(least);
+		}
+	} while (least != NULL && !ferror(stdout));
+}
+
+/* Prints the lines unless `drop`, and frees them. */
+static void
+sorted_end(struct ctl *ctl, struct sorted *s, bool header, bool drop)
 {
 	if (s->out == NULL)
 		return;
-	s->failed |= fclose(s->out) != 0;
+	if (s->runs > 0 && s->count > 0 && !drop)
+		sorted_run(s);
 	if (s->failed)
-		ctl_fail(ctl, EXIT_REFUSED, "out of memory");
-	else if (header && s->count > 0)
+		ctl_fail(ctl, EXIT_REFUSED, "no memory, or no room in " P_tmpdir ", for the list");
+	else if (header && !drop && s->count + s->runs > 0)
 		list_header(ctl);
-	if (s->count > 0 && !s->failed)
-		qsort(s->line, s->count, sizeof(*s->line), by_prefix);
-	for (size_t i = 0; i < s->count && !s->failed && !ferror(stdout); i++)
-		fwrite(s->text + s->line[i].at, 1, s->line[i].end - s->line[i].at, stdout);
+	if (!s->failed && !drop && s->runs > 0)
+		sorted_merge(s);
+	else if (!s->failed && !drop)
+		sorted_write(s, stdout, false);
+	for (unsigned i = 0; i < s->runs; i++) {
+		if (s->run[i].file != NULL)
+			fclose(s->run[i].file);
+		free(s->run[i].text);
+	}
+	fclose(s->out);
 	free(s->line);
 	free(s->text);
 }
@@ -642,11 +735,10 @@ list_all(struct ctl *ctl, const struct command *c)
 	if (!ctl->json)
 		ctl_progress_end(ctl);
 	if (cut && !ctl->json) { /* the lines so far are not those of the first prefixes */
-		sorted.count = 0;
 		ctl_fail(ctl, EXIT_REFUSED, "interrupted after %llu paths", printed);
 		more = !c->count;
 	}
-	sorted_end(ctl, &sorted, !pages.whole && !c->terse);
+	sorted_end(ctl, &sorted, !pages.whole && !c->terse, cut);
 	if (more) /* the next page did not come */
 		return;
 	if (ctl->json && c->count)
