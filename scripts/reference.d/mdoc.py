@@ -1,5 +1,6 @@
 # SPDX-License-Identifier: BSD-3-Clause
 """Writes mdoc(7): `code`, *emphasis* and references like keel-policy(7) in running text become macros."""
+import functools
 import re
 import textwrap
 
@@ -76,6 +77,7 @@ def _macro_line(word):
     return "." + " ".join(out)
 
 
+@functools.lru_cache(maxsize=None)  # the self-test makes each page many times
 def running(text):
     """Lines of mdoc for a paragraph: each sentence begins a line, each word with a macro has a line of its own."""
     out = []

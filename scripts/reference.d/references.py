@@ -1,5 +1,6 @@
 # SPDX-License-Identifier: BSD-3-Clause
 """References in comments and documents: each names something that is in the repository."""
+import functools
 import os
 import re
 
@@ -39,14 +40,17 @@ def rules(tree):
     return section[:section.index(".El")].count("\n.It")
 
 
+@functools.lru_cache(maxsize=None)  # as below: of the files of the tree, the self-test changes one at a time
+def functions(text):
+    return set(DEFINED.findall(text))
+
+
 def life(tree):
     """The steps of docs/life.md: each function is in its file, and each further function is one of the product."""
-    text, defined = tree.text(LIFE), {}
+    text = tree.text(LIFE)
 
     def of(path):
-        if path not in defined:
-            defined[path] = set(DEFINED.findall(tree.text(path))) if tree.exists(path) else set()
-        return defined[path]
+        return functions(tree.text(path)) if tree.exists(path) else set()
     steps = STEP.findall(text)
     faults = ["%s: %s is no function of %s" % (LIFE, name, path) for name, path in steps if name not in of(path)]
     product = [path for path in files(tree) if path.endswith((".c", ".h")) and not path.startswith("tests/")]
@@ -55,25 +59,28 @@ def life(tree):
     return faults if steps else faults + [LIFE + ": no steps"]
 
 
-def check(tree):
-    faults, last = life(tree), rules(tree)
-    pages = {os.path.basename(p) for p in tree.files("docs/man", "*.[1-8]")}
-    for path in files(tree):
-        text = tree.text(path)
+@functools.lru_cache(maxsize=None)
+def faults_of(path, text, last, pages):
+    faults = []
 
-        def note(m, what):
-            number = text.count("\n", 0, m.start()) + 1
-            faults.append("%s:%d: %s: %s" % (path, number, what, text.split("\n")[number - 1].strip()))
-        for pattern, what in OUTSIDE:
-            for m in pattern.finditer(text):
-                note(m, "refers to " + what)
-        for m in RULE.finditer(text):
-            if any(not 1 <= int(n) <= last for n in re.findall(r"[0-9]+", m.group()[len("keel-policy(7)"):])):
-                note(m, "keel-policy(7) has %d rules" % last)
-        for m in PAGE.finditer(text):
-            if "%s.%s" % m.groups() not in pages:
-                note(m, "there is no manual page %s(%s)" % m.groups())
+    def note(m, what):
+        number = text.count("\n", 0, m.start()) + 1
+        faults.append("%s:%d: %s: %s" % (path, number, what, text.split("\n")[number - 1].strip()))
+    for pattern, what in OUTSIDE:
+        for m in pattern.finditer(text):
+            note(m, "refers to " + what)
+    for m in RULE.finditer(text):
+        if any(not 1 <= int(n) <= last for n in re.findall(r"[0-9]+", m.group()[len("keel-policy(7)"):])):
+            note(m, "keel-policy(7) has %d rules" % last)
+    for m in PAGE.finditer(text):
+        if "%s.%s" % m.groups() not in pages:
+            note(m, "there is no manual page %s(%s)" % m.groups())
     return faults
+
+
+def check(tree):
+    last, pages = rules(tree), frozenset(os.path.basename(p) for p in tree.files("docs/man", "*.[1-8]"))
+    return life(tree) + [f for path in files(tree) for f in faults_of(path, tree.text(path), last, pages)]
 
 
 def plants(tree):
