@@ -36,6 +36,7 @@ from wire import AFI, KEEPALIVE, NOTIFICATION, OF_CODES, OPEN, ROUTE_REFRESH, SA
 
 OPS, CHAIN = int(os.environ.get("OPS", 25)), int(os.environ.get("CHAIN", 10))
 SHARDS = int(os.environ.get("RIB_THREADS", 1))
+FIRST = int(os.environ.get("FIRST", 0))
 DATAPLANE = os.environ.get("DATAPLANE") == "1"
 STORM = 20000  # messages after which routers do not come to rest any more
 TOUCHED = 4  # routes of each comparison that go and return, where a collector is there
@@ -746,7 +747,7 @@ def main():
         sys.exit(77)
     if "--replay" in sys.argv:
         sys.exit(in_places(lambda places: replay(places, sys.argv[-1])))
-    count, first = int(os.environ.get("SEEDS", 100000 if os.environ.get("KEEL_TEST_FULL") else 100)), int(os.environ.get("FIRST", 0))
+    count, first = int(os.environ.get("SEEDS", 100000 if os.environ.get("KEEL_TEST_FULL") else 100)), FIRST
     if "SEED" in os.environ:
         first = int(os.environ["SEED"]) // CHAIN * CHAIN
         count = int(os.environ["SEED"]) - first + 1
@@ -784,7 +785,7 @@ def replay(places, name):
 
 def work(places, chains):
     """True if a seed of these chains failed, or a sequence that once failed."""
-    if chains[0][0] == 0 and any([replay(places, name) for name in sorted(glob.glob(os.path.join(HERE, "histories", "*.jsonl")))]):
+    if chains[0][0] == FIRST and any([replay(places, name) for name in sorted(glob.glob(os.path.join(HERE, "histories", "*.jsonl")))]):
         return True
     for first, count in chains:
         found = chain(places, SHARDS, first, count)
