@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
- * In place of the compiler's, in builds for tests (scripts/test, scripts/check): without AVX, Keel and DPDK use SSE4.2
- * and the clock alone, and the rest takes 0.2 s for each object that sees DPDK.
+ * In builds for tests (scripts/test, scripts/check), tests/headers/immintrin.h replaces immintrin.h of the compiler.
+ * Without AVX, Keel and DPDK use SSE4.2 and the clock alone. Intrinsics of AVX take 0.2 s of each object with headers
+ * of DPDK.
  */
 #ifdef __AVX__
 #include_next <immintrin.h>

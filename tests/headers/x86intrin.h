@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
-/* As immintrin.h beside this. */
+/* See immintrin.h. */
 #ifdef __AVX__
 #include_next <x86intrin.h>
 #else
