@@ -1,8 +1,9 @@
 #!/usr/bin/python3
 # SPDX-License-Identifier: BSD-3-Clause
-"""Referee over the English of comments and documents: how many words point at something without a name, and how many are our idioms.
+"""Referee over the English of comments and documents: how many words point at something without a name, and how many are our idioms; and over the
+length of pages (LINES_MAX).
 
-  scripts/prose.py             each folder and document above the bar; exit 1 when there is one
+  scripts/prose.py             each folder and document above the bar, each page that is too long; exit 1 when there is one
   scripts/prose.py --all       the figures of every folder and document
   scripts/prose.py --worst N   the N sentences with the most of both, in what is above the bar
 
@@ -16,6 +17,7 @@ import sys
 
 ROOT = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
 PRONOUNS_MAX, IDIOMS_MAX = 4.5, 1.0
+LINES_MAX = {"docs/architecture.md": 350, "docs/benchmarks.md": 400}
 GENERATED = {"docs/rfc.md"}
 HISTORY = "docs/decisions/"  # a decision is superseded, not edited
 POINTING = set("""what whatever who whoever whom whose that it its one ones this these those they them their which else other others another
@@ -89,6 +91,15 @@ def above(f):
     return round(f[1], 1) > PRONOUNS_MAX or round(f[2], 1) > IDIOMS_MAX
 
 
+def too_long():
+    """(page, its lines, the most it may have)"""
+    for name, most in LINES_MAX.items():
+        with open(os.path.join(ROOT, name)) as f:
+            lines = len(f.readlines())
+        if lines > most:
+            yield name, lines, most
+
+
 def self_test():
     bad = "What it was told stands behind it, and nobody knows that which one of those it is."
     good = "The group advertises the route after the batch is committed; each peer receives an UPDATE."
@@ -102,6 +113,9 @@ def main():
     self_test()
     found = places()
     wrong = 0
+    for page in too_long():
+        wrong += 1
+        print("%s has %d lines, at most %d" % page)
     for key in sorted(found):
         if not found[key]:
             continue

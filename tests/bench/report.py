@@ -285,7 +285,7 @@ def write_html(folder, benches):
     return path
 
 
-# ---- docs/benchmarks.md: text between `<!-- bench NAME -->` and `<!-- end -->` ----
+# ---- docs/benchmarks.md: lines from `<!-- bench NAME -->` to the next empty line ----
 
 def figure(value):
     if value == math.inf:
@@ -311,29 +311,64 @@ def unit_words(unit):
     return unit.replace("CPU-s", "CPU s").replace("-", " ")
 
 
-def page_table(doc):
-    duts = [r["dut"] for r in doc["results"]]
-    metrics = list(dict.fromkeys(m for r in doc["results"] for m in r["metrics"]))
-    lines = ["| | unit | %s | ratio |" % " | ".join(NAMES.get(d, d) for d in duts), "|---|---|%s---|" % ("---|" * len(duts))]
+# The metrics of a scenario on the page, where these are not those of its plots.
+PAGE = {
+    "fanout": "live_20 live_20_cpu live_100 live_100_cpu late_100",
+    "feeds": "path_4 path_20 path_60 single_4 single_60 memory_60",
+    "policies": "cpu_100 memory_100 rest_100 path_4x1 path_10x100 path_60x20 memory_4094 lost_4094",
+    "sets": "memory_shared memory_v4 memory_v6 memory_hops memory_communities left_v4",
+    "routeserver": "verdict_700_400000 reverdict_700_400000 memory_700_400000",
+    "rpki": "sync sync_memory changed probe_p99",
+    "policy": "change probe_p50 probe_p99 none_cpu",
+    "softreset": "replay_memory replay_attributes replay_prefixes replay_mixed refresh_attributes refresh_mixed export_attributes export_mixed",
+    "plan": "renamed_kept_withdrawn renamed_kept renamed_asked_withdrawn renamed_asked",
+    "commit": "commit_4000 commit_rpc_4000 peers_one_4000 peers_all_4000",
+    "refresh": "at_once_wall at_once_probe_p99 storm_coalesced storm_probe_p99",
+    "refreshstorm": "lost tables probe_p50 probe_p99 cpu",
+    "stuck": "stuck_dropped_after peak_above_loaded other_sessions_lost",
+    "sessions": "sessions_lost longest_silence cpu",
+    "shards": "load_cpu change_cpu updates memory",
+    "forward": "rate_v4 rate_v6 rate_v46 rate_beside_changes_v4 rate_beside_changes_v6",
+    "police": "rate_bgp_others rate_neighbors rate_icmp rate_others",
+    "lpm": "lookup_64_200 lookup_4096_200 lookup_random_200 lookup_50000_routes add_50000",
+    "lpm6": "lookup_64_huge lookup_4096_huge lookup_random_small lookup_random_huge change_huge",
+    "latency": "1000_update_to_workers_p50 1000_update_to_workers_p99 100000_update_to_workers_p50 100000_update_to_workers_p99",
+    "storm": "storm_lost storm_misdirected storm_latency_p50 storm_latency_p99 storm_latency_p999 storm_probe_route_p99 sessions_lost audit_mismatches",
+    "stormrate": "worker_rate misdirected sessions_lost",
+    "soak": "storm_lost storm_misdirected sessions_lost audit_mismatches resident_last_to_second",
+}
+
+
+def page_metrics(name, doc, entry):
+    """The metrics of a scenario on the page; all, where neither PAGE nor the plots name one."""
+    listed = PAGE.get(name, "").split() or [p.metric(category) for p in entry.plots for category in p.categories]
+    measured = dict.fromkeys(m for r in doc["results"] for m in r["metrics"])
+    return [m for m in dict.fromkeys(listed) if m in measured] or list(measured)
+
+
+def page_table(name, doc, entry):
+    metrics = page_metrics(name, doc, entry)
+    duts = [r["dut"] for r in doc["results"] if any(m in r["metrics"] for m in metrics)]
+    ratios_of = {metric: [r for m, r in doc["ratios"].items() if m.split(":")[0] == metric] for metric in metrics}
+    last = ["ratio"] if any(r.get("who") for found in ratios_of.values() for r in found) else []
+    lines = ["| %s |" % " | ".join(["metric", "unit", *(NAMES.get(d, d) for d in duts), *last]), "|---" * (2 + len(duts) + len(last)) + "|"]
     for metric in metrics:
         unit = next(r["metrics"][metric]["unit"] for r in doc["results"] if metric in r["metrics"])
-        all_ratios = [r for m, r in doc["ratios"].items() if m.split(":")[0] == metric]
-        several = len({r.get("of") for r in all_ratios}) > 1
-        lines.append("| `%s` | %s | %s | %s |" % (metric, unit_words(unit), " | ".join(cell(metrics_of(doc, d).get(metric)) for d in duts), "; ".join(
-            filter(None, (ratio_cell(r, several) for r in all_ratios)))))
+        several = len({r.get("of") for r in ratios_of[metric]}) > 1
+        cells = ["`%s`" % metric, unit_words(unit), *(cell(metrics_of(doc, d).get(metric)) for d in duts)]
+        lines.append("| %s |" % " | ".join(cells + ["; ".join(filter(None, (ratio_cell(r, several) for r in ratios_of[metric]))) for _ in last]))
     return lines
 
 
-def page_section(doc):
-    machine = doc["machine"]
+def page_section(name, doc, entry):
+    """The table of a scenario, and a quoted line with the measurement: the quote ends the table without an empty line."""
+    machine = re.sub(r", (\d+ hugepages|[\d.]+ us a new page|load average before .*)", "", doc["machine"])
     command = re.sub(r" /\S*/(?=build/)", " ", doc.get("command", ""))  # works in any clone
     runs = "one run" if doc["runs"] == 1 else "medians (min–max) of up to %d runs" % doc["runs"]
-    lines = ["%s, %s, commit %s%s; %s%s: `%s`." % (
-        doc["date"][:16].replace("T", " "), machine, doc.get("version", "?"), "; " + versions(doc) if versions(doc) else "", runs,
-        "; %.0f s in all" % doc["wall_s"] if doc.get("wall_s") else "", command), ""]
-    lines += page_table(doc)
-    notes = ["- %s, `%s`: %s" % (NAMES.get(n["dut"], n["dut"]), n["step"], n["text"]) for n in doc.get("notes", [])]
-    return lines + ([""] + notes if notes else [])
+    missing = [re.sub(r" \(log: [^)]*\)", "", "%s, `%s`: %s" % (NAMES.get(n["dut"], n["dut"]), n["step"], n["text"]))
+               for n in doc.get("notes", []) if n.get("kind") != "once"]
+    return page_table(name, doc, entry) + ["> %s." % ". ".join(["%s, %s, commit %s%s; %s: `%s`" % (
+        doc["date"][:10], machine, doc.get("version", "?"), "; " + versions(doc) if versions(doc) else "", runs, command)] + ["; ".join(missing)] * bool(missing))]
 
 
 # The table at the head of the page: question, bench, metric, compared devices, section.
@@ -354,39 +389,38 @@ SUMMARY = [
 
 
 def page_summary(docs):
-    lines = ["| question | Keel | best other | ratio | says little, because |", "|---|---|---|---|---|"]
+    lines = ["| question | Keel | best other | ratio | measured by |", "|---|---|---|---|---|"]
     for question, name, metric, anchor in SUMMARY:
         doc = docs.get(name)
         mine = next(((r["dut"], r["metrics"][metric]) for r in doc["results"] if metric in r["metrics"] and r["dut"] not in OTHERS), None) if doc else None
         if mine is None:
-            lines.append("| [%s](%s) | not measured yet | | | |" % (question, anchor))
+            lines.append("| [%s](%s) | not measured yet | | | `scripts/bench %s` |" % (question, anchor, name))
             continue
         r = doc["ratios"].get(metric)
         who = r and (r.get("who") or r["against"])
-        lines.append("| [%s](%s) | %s %s | %s | %s | %s |" % (
+        lines.append("| [%s](%s) | %s %s | %s | %s | `scripts/bench %s` |" % (
             question, anchor, cell(mine[1]), unit_words(mine[1]["unit"]), "%s %s" % (NAMES.get(who, who.replace("_", " ")), cell(metrics_of(doc, who).get(metric))) if r else "",
-            "%s (%s–%s)" % tuple(figure(r[k]) for k in ("ratio", "min", "max")) if r else "", "; ".join(doubts(doc, metric, r)) if r else ""))
+            "; ".join(["%s (%s–%s)" % tuple(figure(r[k]) for k in ("ratio", "min", "max")), *doubts(doc, metric, r)]) if r else "", name))
     return lines
 
 
 def page_worse(docs):
-    """Metrics where another device is better, by the median of the ratios or of the figures."""
+    """Metrics where another device is better, by the median of the ratios or of the figures; one line a scenario."""
     lines = []
     for name, doc in docs.items():
+        worse = []
         for metric, r in doc["ratios"].items():
-            who, of = r.get("who"), r.get("of", "keel")
-            unit = next((x["metrics"][metric.split(":")[0]]["unit"] for x in doc["results"] if metric.split(":")[0] in x["metrics"]), "")
+            metric, who, of = metric.split(":")[0], r.get("who"), r.get("of", "keel")
+            unit = next((x["metrics"][metric]["unit"] for x in doc["results"] if metric in x["metrics"]), "")
             sign = 1 if unit in LESS_IS_BETTER else -1 if unit in MORE_IS_BETTER else 0
             if of not in OURS or who not in OTHERS or not sign:
                 continue
-            a, b = metrics_of(doc, of)[metric.split(":")[0]], metrics_of(doc, who)[metric.split(":")[0]]
-            if sign * (r["ratio"] - 1) <= 0 and sign * (a["median"] - b["median"]) <= 0:
-                continue
-            lines.append("| `%s` `%s` | %s (%s–%s) | %s %s | %s %s | %s |" % (
-                name, metric.split(":")[0], figure(r["ratio"]), figure(r["min"]), figure(r["max"]), NAMES.get(of, of), cell(a), NAMES.get(who, who), cell(b), unit_words(unit)))
-    if not lines:
-        return ["In none of what was measured."]
-    return ["| scenario and metric | ratio | | | unit |", "|---|---|---|---|---|"] + lines
+            a, b = metrics_of(doc, of)[metric], metrics_of(doc, who)[metric]
+            if sign * (r["ratio"] - 1) > 0 or sign * (a["median"] - b["median"]) > 0:
+                worse.append("`%s` %s (%s–%s): %s against %s of %s, %s" % (
+                    metric, figure(r["ratio"]), figure(r["min"]), figure(r["max"]), figure(a["median"]), figure(b["median"]), NAMES.get(who, who), unit_words(unit)))
+        lines += ["| `%s` | %s |" % (name, "; ".join(worse))] if worse else []
+    return ["| scenario | metric, ratio, medians |", "|---|---|"] + lines if lines else ["In none of what was measured."]
 
 
 def write_page(folder, benches, path, machine=None):
@@ -404,7 +438,7 @@ def write_page(folder, benches, path, machine=None):
     for other in ("", *sorted(e.name for e in os.scandir(beside) if e.is_dir())):
         found = ((n, read(os.path.join(beside, other), n)) for n in benches)
         docs.update({n + (" on " + other if other else ""): d for n, d in found if d})
-    made = {name: page_section(doc) for name, doc in docs.items()}
+    made = {name: page_section(name.split()[0], doc, benches[name.split()[0]]) for name, doc in docs.items()}
     if docs:
         made["worse"] = page_worse(docs)
     out, skipping = [], False
@@ -413,13 +447,12 @@ def write_page(folder, benches, path, machine=None):
     if docs and "<!-- bench summary -->" in text:
         made["summary"] = page_summary(docs)
     for line in text.splitlines():
-        if line == "<!-- end -->":
-            skipping = False
+        skipping = skipping and line != ""
         if not skipping:
             out.append(line)
         name = line[len("<!-- bench "):-len(" -->")] if line.startswith("<!-- bench ") else None
         if name in made:
-            out += ["", *made[name], ""]
+            out += made[name]
             skipping = True
     with open(path, "w", encoding="utf-8") as f:
         f.write("\n".join(out) + "\n")

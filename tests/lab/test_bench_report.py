@@ -2,6 +2,7 @@
 # SPDX-License-Identifier: BSD-3-Clause
 """Results kept by scripts/bench of a stopped run, the choice of the best other device, and the text in docs/benchmarks.md. No daemons."""
 import collections
+import importlib.machinery
 import json
 import os
 import shutil
@@ -21,13 +22,13 @@ Entry = collections.namedtuple("Entry", "title best compare plots", defaults=("t
 PAGE = """# page
 <!-- bench worse -->
 not measured yet
-<!-- end -->
+
 <!-- bench x -->
 not measured yet
-<!-- end -->
+
 <!-- bench y -->
 not measured yet
-<!-- end -->
+
 """
 
 
@@ -78,7 +79,7 @@ def three_against_one(folder):
     entry = Entry(best=None, compare=[("two", "one"), ("four", "one"), ("sixteen", "one")])
     doc = report.document("shards", entry, kept, "scripts/bench shards", "2026-01-01T00:00:00+00:00")
     check("a ratio each", {k: r["ratio"] for k, r in doc["ratios"].items()}, {"load": 2.0, "load:one": 3.0, "load:one:sixteen": 4.0})
-    check("told", "; ".join("%s %d (%d–%d) of one" % (d, n, n, n) for d, n in (("two", 2), ("four", 3), ("sixteen", 4))) in report.page_table(doc)[-1], True)
+    check("told", "; ".join("%s %d (%d–%d) of one" % (d, n, n, n) for d, n in (("two", 2), ("four", 3), ("sixteen", 4))) in report.page_table("shards", doc, Entry())[-1], True)
 
 
 def of_none(folder):
@@ -99,10 +100,10 @@ def of_none(folder):
           {"lost": (1, inf, inf), "rate": (inf, inf, inf)})
     page = os.path.join(folder, "none.md")
     with open(page, "w") as f:
-        f.write(PAGE + "<!-- bench none -->\nnot measured yet\n<!-- end -->\n")
+        f.write(PAGE + "<!-- bench none -->\nnot measured yet\n\n")
     report.write_page(folder, {"none": Entry()}, page)
-    worse, *_, mine, _ = open(page).read().split("<!-- end -->")
-    check("worse, of what less is better", ("| `none` `lost` | ∞ (1–∞) | Keel 2 (0–3) | BIRD 0 | sessions |" in worse, "`rate`" in worse), (True, False))
+    worse, *_, mine, _ = open(page).read().split("\n\n")
+    check("worse, of what less is better", ("| `none` | `lost` ∞ (1–∞): 2 against 0 of BIRD, sessions |" in worse, "`rate`" in worse), (True, False))
     check("in its own table", "∞ (1–∞) of BIRD" in mine, True)
 
 
@@ -135,11 +136,27 @@ def doubted(folder):
     check("verdict", report.verdict(doc), "Better than the best other in 1 of 2 comparisons; 2 more say little. Worse: four_cpu (1.12 of BIRD).")
     summary = report.page_summary({"load": doc})
     check("twelve lines", len(summary), 2 + 12)
-    check("the doubt is in the line", (summary[2].endswith("| Keel 2 s | BIRD 4 | 0.50 (0.50–0.50) | one run of BIRD |".replace("Keel ", "")), "not measured yet" in summary[-1]), (True, True))
+    check("the doubt is in the line", (summary[2].endswith("| 2 s | BIRD 4 | 0.50 (0.50–0.50); one run of BIRD | `scripts/bench load` |"), "not measured yet" in summary[-1]), (True, True))
     report.write(folder, "load", doc)
     page = open(report.write_html(folder, {"load": Entry()})).read()
     check("the verdict first", -1 < page.index("Better than the best other") < page.index("<table>"), True)
     check("the reason beside the ratio", "<td class=doubt>BIRD varies from 3 to 11" in page, True)
+
+
+def repository(folder):
+    """docs/benchmarks.md has no word in its tables that its measurements do not give. A scenario has the metrics of PAGE, or of its plots."""
+    bench = importlib.machinery.SourceFileLoader("bench", os.path.join(ROOT, "scripts", "bench")).load_module()
+    check("scenarios of PAGE", set(report.PAGE) - set(bench.BENCHES), set())
+    page = shutil.copy(os.path.join(ROOT, "docs", "benchmarks.md"), folder)
+    shutil.copytree(os.path.join(ROOT, "docs", "benchmarks"), os.path.join(folder, "benchmarks"))
+    with open(page) as f:
+        text = f.read()
+    os.mkdir(os.path.join(folder, "nothing new"))
+    report.write_page(os.path.join(folder, "nothing new"), bench.BENCHES, page)
+    with open(page) as f:
+        check("scripts/bench --page leaves the page as it is", f.read() == text, True)
+    for name, some in (("storm", ["storm_lost", "storm_misdirected"]), ("load", ["one", "four"])):
+        check("metrics of " + name, report.page_metrics(name, report.read(os.path.join(ROOT, "docs", "benchmarks"), name), bench.BENCHES[name])[:2], some)
 
 
 def units():
@@ -161,7 +178,7 @@ def stopped(folder):
     report.write(folder, "stopped", doc)
     page = os.path.join(folder, "stopped.md")
     with open(page, "w") as f:
-        f.write("<!-- bench stopped -->\nnot measured yet\n<!-- end -->\n")
+        f.write("<!-- bench stopped -->\nnot measured yet\n\n")
     check("not for the page", report.write_page(folder, {"stopped": Entry()}, page), [])
     check("the report says so", "stopped before its end" in open(report.write_html(folder, {"stopped": Entry()})).read(), True)
     try:
@@ -182,7 +199,7 @@ def paged(doc, folder):
     for _ in range(2):
         check("written", report.write_page(folder, {"x": Entry(), "y": Entry()}, page), ["worse", "x"])
     text = open(page).read()
-    worse, x, y = text.split("<!-- end -->")[:3]
+    worse, x, y = text.split("\n\n")[:3]
     check("worse", ("`memory`" in worse, "`load`" in worse), (True, False))
     check("section", ("| 2.50 (2–3) |" in x, x.count("not measured yet"), x.count("no end within 120 s")), (True, 0, 1))
     check("quick runs stay out", "not measured yet" in y, True)
@@ -192,10 +209,10 @@ def paged(doc, folder):
     with open(os.path.join(folder, "x.json"), "w") as f:
         json.dump(dict(doc, machine="another one"), f)
     with open(page, "a") as f:
-        f.write("<!-- bench x on other -->\nnot measured yet\n<!-- end -->\n")
+        f.write("<!-- bench x on other -->\nnot measured yet\n\n")
     check("another machine", report.write_page(folder, {"x": Entry(), "y": Entry()}, page, "other"), ["worse", "x", "x on other"])
-    worse, x, _, other = open(page).read().split("<!-- end -->")[:4]
-    check("both machines", ("another one" in x, "another one" in other, "`x on other` `memory`" in worse), (False, True, True))
+    worse, x, _, other = open(page).read().split("\n\n")[:4]
+    check("both machines", ("another one" in x, "another one" in other, "| `x on other` | `memory`" in worse), (False, True, True))
     shutil.rmtree(os.path.join(folder, "page", "other"))
 
 
@@ -223,9 +240,9 @@ def keelbenched(doc, folder):
         json.dump(doc, f)
     page = os.path.join(folder, "page.md")
     with open(page, "w") as f:
-        f.write(PAGE + "<!-- bench z -->\nnot measured yet\n<!-- end -->\n")
+        f.write(PAGE + "<!-- bench z -->\nnot measured yet\n\n")
     check("of keelbench, too", report.write_page(folder, {n: Entry() for n in "xyz"}, page), ["worse", "x", "y"])
-    worse, _, y, z = open(page).read().split("<!-- end -->")[:4]
+    worse, _, y, z = open(page).read().split("\n\n")[:4]
     check("its ratio", ("| 2 (1.50–2.50) of bare |" in y, "of up to 3 runs" in y), (True, True))
     check("its command, typed in any clone", "`keelbench storm --json build/bench/y.json`" in y, True)
     check("a loop of ours is no other", ("`gap`" in worse, "`memory`" in worse), (False, True))
@@ -341,6 +358,7 @@ def main():
         thirds(folder)
         flips(folder)
         doubted(folder)
+        repository(folder)
     latency()
     units()
     listed()
