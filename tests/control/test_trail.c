@@ -163,7 +163,8 @@ static void
 test_faults(void **state)
 {
 	struct trail *t = opened();
-	char other[64];
+	char other[64], victim[64];
+	struct stat st;
 
 	(void)state;
 	add(t, 1, TRAIL_LINE_MAX);
@@ -182,6 +183,17 @@ test_faults(void **state)
 	assert_int_equal(walk(t, 10, 1), 1);
 	trail_close(t);
 	forget();
+	/* a link in the place of the trail leads to no other file */
+	snprintf(victim, sizeof(victim), "%s/victim", folder);
+	close(open(victim, O_WRONLY | O_CREAT, 0600));
+	assert_int_equal(symlink("victim", other), 0);
+	t = opened();
+	add(t, 1, 10);
+	trail_close(t);
+	assert_int_equal(stat(victim, &st), 0);
+	assert_int_equal(st.st_size, 0);
+	assert_int_equal(unlink(other), 0);
+	assert_int_equal(unlink(victim), 0);
 }
 
 int
