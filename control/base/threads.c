@@ -29,6 +29,8 @@ struct thread {
 	pthread_t id;
 	bool adopted;
 	int epoll_fd, event_fd;
+	struct epoll_event *events; /* read, and not handled yet: `event_count` */
+	int event_count;
 	struct timer **heap; /* binary heap by deadline; index 0 is the earliest */
 	unsigned heap_count, heap_size;
 	int start_result;
@@ -193,6 +195,9 @@ watch_set(struct thread *t, struct watch *w, uint32_t epoll_events)
 {
 	struct epoll_event ev = {.events = epoll_events, .data.ptr = w};
 
+	for (int i = 0; i < t->event_count; i++)
+		if (t->events[i].data.ptr == w)
+			t->events[i].data.ptr = NULL;
 	in_use_end(w, IN_USE_WATCH, t);
 	if (epoll_events == 0)
 		return epoll_ctl(t->epoll_fd, EPOLL_CTL_DEL, w->fd, NULL) == 0 || errno == ENOENT
@@ -222,10 +227,11 @@ event_sleep(struct thread *t, struct epoll_event *ev, uint64_t ns)
 	if (t->config.idle != NULL)
 		t->config.idle(t->config.ctx);
 	atomic_store_explicit(&t->turn_began_ns, 0, memory_order_relaxed);
-	n = epoll_pwait2(t->epoll_fd, ev, 1, ns != SLEEP_UNLIMITED ? &ts : NULL, NULL);
+	n = epoll_pwait2(
+		t->epoll_fd, ev, EVENTS_PER_TURN, ns != SLEEP_UNLIMITED ? &ts : NULL, NULL);
 	if (n < 0 && errno == ENOSYS) /* before Linux 5.11: whole milliseconds */
-		n = epoll_wait(
-			t->epoll_fd, ev, 1, ns / 1000000 < INT_MAX ? (int)(ns / 1000000) + 1 : -1);
+		n = epoll_wait(t->epoll_fd, ev, EVENTS_PER_TURN,
+			ns / 1000000 < INT_MAX ? (int)(ns / 1000000) + 1 : -1);
 	woke = now_ns();
 	atomic_store_explicit(&t->turn_began_ns, woke, memory_order_relaxed);
 	if (t->config.busy != NULL)
@@ -234,31 +240,29 @@ event_sleep(struct thread *t, struct epoll_event *ev, uint64_t ns)
 	return n;
 }
 
-static int
-event_next(struct thread *t, struct epoll_event *ev, uint64_t ns)
-{
-	return ns != 0 ? event_sleep(t, ev, ns) : epoll_wait(t->epoll_fd, ev, 1, 0);
-}
-
 /*
- * A callback may close further descriptors and free their watches, so the loop reads one event at a
- * time. Descriptors are level-triggered: an unread event is reported again. The kernel rotates
- * ready descriptors.
+ * Descriptors are level-triggered: an event that is left is reported again. A callback may close further descriptors, free their watches, or set other events:
+ * watch_set() takes them out of the events read here.
  */
 static void
 descriptors_poll(struct thread *t, uint64_t sleep_ns)
 {
-	struct epoll_event ev;
+	struct epoll_event ev[EVENTS_PER_TURN];
 	uint64_t until = 0;
+	int n = sleep_ns != 0 ? event_sleep(t, ev, sleep_ns)
+			      : epoll_wait(t->epoll_fd, ev, EVENTS_PER_TURN, 0);
 
-	for (unsigned i = 0; i < EVENTS_PER_TURN; i++) {
-		if (event_next(t, &ev, i == 0 ? sleep_ns : 0) <= 0)
-			return;
-		if (ev.data.ptr == t)
-			return; /* edge-triggered: the counter is never read */
-		struct watch *w = ev.data.ptr;
+	t->events = ev;
+	for (t->event_count = n > 0 ? n : 0; t->event_count > 0;) {
+		struct watch *w = t->events->data.ptr;
+		uint32_t events = t->events->events;
+
+		t->events++;
+		t->event_count--;
+		if (w == NULL || w == (void *)t) /* edge-triggered: the counter is never read */
+			continue;
 		note_work("descriptors");
-		w->ready(w, ev.events);
+		w->ready(w, events);
 		/*
 		 * A limit of its own: 64 full sockets would take several slices and delay the
 		 * timers.
@@ -266,8 +270,9 @@ descriptors_poll(struct thread *t, uint64_t sleep_ns)
 		if (until == 0)
 			until = now_ns() + SLICE_NS;
 		else if (now_ns() >= until)
-			return;
+			break;
 	}
+	t->event_count = 0;
 }
 
 /* ---- mailbox ---- */
