@@ -14,6 +14,7 @@
 #include <unistd.h>
 
 #define DEFAULT_SOCKET "/run/keel/keel.sock"
+#define BRIEFLY_S 0.3
 #define PROGRESS_AFTER_S 1.0 /* slower answers get a progress line */
 
 static volatile sig_atomic_t interrupted;
@@ -195,6 +196,14 @@ waiting(void *arg, double seconds)
 	return !interrupted;
 }
 
+/* A question that a prompt can do without. */
+static bool
+waiting_briefly(void *arg, double seconds)
+{
+	(void)arg;
+	return !interrupted && seconds < BRIEFLY_S;
+}
+
 /* A user without permission for the socket may open the read-only socket (mode 0666). */
 static int
 open_socket(struct ctl *ctl)
@@ -254,11 +263,11 @@ request(struct ctl *ctl, const char *method, json_t *params)
 
 /* The whole response; NULL with *err on failure. */
 static json_t *
-response(struct ctl *ctl, int *err)
+response(struct ctl *ctl, client_waiting *wait, int *err)
 {
 	json_t *answer = NULL;
 
-	*err = client_receive(ctl->client, waiting, ctl, &answer);
+	*err = client_receive(ctl->client, wait, ctl, &answer);
 	if (ctl->waited)
 		ctl_progress_end(ctl);
 	ctl->waited = false;
@@ -299,7 +308,7 @@ static json_t *
 receive(struct ctl *ctl, const char *method, json_t **error)
 {
 	int err;
-	json_t *answer = response(ctl, &err), *result;
+	json_t *answer = response(ctl, waiting, &err), *result;
 
 	*error = NULL;
 	if (err != 0) {
@@ -336,8 +345,8 @@ ctl_call(struct ctl *ctl, const char *method, json_t *params)
 	return ctl_send(ctl, method, params) ? ctl_receive(ctl, method) : NULL;
 }
 
-json_t *
-ctl_try(struct ctl *ctl, const char *method, json_t *params)
+static json_t *
+try_waiting(struct ctl *ctl, const char *method, json_t *params, client_waiting *wait)
 {
 	json_t *answer, *result;
 	int err = connection(ctl);
@@ -347,10 +356,22 @@ ctl_try(struct ctl *ctl, const char *method, json_t *params)
 		return NULL;
 	}
 	err = request(ctl, method, params);
-	answer = err == 0 ? response(ctl, &err) : NULL;
+	answer = err == 0 ? response(ctl, wait, &err) : NULL;
 	result = json_incref(json_object_get(answer, "result"));
 	json_decref(answer);
 	return result;
+}
+
+json_t *
+ctl_try(struct ctl *ctl, const char *method, json_t *params)
+{
+	return try_waiting(ctl, method, params, waiting);
+}
+
+json_t *
+ctl_try_briefly(struct ctl *ctl, const char *method)
+{
+	return try_waiting(ctl, method, NULL, waiting_briefly);
 }
 
 static bool

@@ -67,6 +67,7 @@ struct ctl {
 	/* a progress line is visible; waited: the line is about a slow answer */
 	bool progress, waited;
 	char where[32]; /* prefix of messages: "keelctl: ", "line 3: " */
+	char name[68]; /* of the router, in prompts; "": not known yet */
 
 	/* the current view */
 	enum command_view view;
@@ -100,6 +101,8 @@ json_t *ctl_receive(struct ctl *ctl, const char *method);
 void ctl_refused(struct ctl *ctl, const char *method, const json_t *error);
 /* As ctl_call(), but without message and status. */
 json_t *ctl_try(struct ctl *ctl, const char *method, json_t *params);
+/* As ctl_try(), without parameters; gives up after 0.3 s. */
+json_t *ctl_try_briefly(struct ctl *ctl, const char *method);
 /* Always -1. */
 int ctl_fail(struct ctl *ctl, int status, const char *fmt, ...)
 	__attribute__((format(printf, 3, 4)));

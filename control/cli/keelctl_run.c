@@ -69,16 +69,30 @@ uncommitted(struct ctl *ctl)
 	return edited;
 }
 
-/* The socket is local: the router has the name of this host. */
+/* `management.hostname`, else the name of this host: the socket is local. */
+static void
+name_learn(struct ctl *ctl)
+{
+	json_t *info = ctl_try_briefly(ctl, "system.info");
+	const char *name = json_string_value(json_object_get(info, "hostname"));
+	char host[HOST_NAME_MAX + 1] = "";
+
+	if (name == NULL)
+		name = gethostname(host, sizeof(host)) == 0 && *host != '\0' ? host : "keel";
+	snprintf(ctl->name, sizeof(ctl->name), "%s", text_safe(name));
+	json_decref(info);
+}
+
 void
 prompt_text(struct ctl *ctl, char *buf, size_t size)
 {
-	char host[HOST_NAME_MAX + 1] = "";
-	const char *name;
+	const char *name = ctl->name;
 	char mark;
 
+	if (name[0] == '\0')
+		name_learn(ctl);
+
 	ctl->edited = ctl->view != VIEW_USER && uncommitted(ctl);
-	name = gethostname(host, sizeof(host)) == 0 && *host != '\0' ? text_safe(host) : "keel";
 	mark = ctl->edited ? '*' : '~';
 	if (ctl->view == VIEW_USER)
 		snprintf(buf, size, "<%s>", name);

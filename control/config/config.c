@@ -132,6 +132,8 @@ static const struct config_key management_keys[] = {
 	 * state directory.
 	 */
 	{"output_dir", take_output_dir, offsetof(struct config, output_dir), 2, 1024},
+	/* Name of the router in the prompts of keelctl(1). Default: the name of the host. */
+	{"hostname", config_take_text, offsetof(struct config, hostname), 1, 64},
 };
 
 static void

@@ -262,6 +262,7 @@ struct config {
 	uint16_t http_port;
 	const char *http_token_file; /* NULL: none */
 	const char *output_dir; /* of this document, or of the host; NULL: any directory */
+	const char *hostname; /* NULL: that of the host */
 	struct config_vrf *vrfs; /* in the order of the document; without `default` */
 	unsigned vrf_count;
 	struct vrf_names *vrf_names; /* of the references of `vrfs`; NULL: no references */

@@ -43,12 +43,13 @@ system_info(struct rpc_env *env, json_t *params, struct rpc_call *call) RUNS_ON(
 		dpdk = forwarder_current()->dpdk;
 	apply_progress_get(env->apply, &plan);
 	alarms = rpc_alarms(env);
-	return json_pack(
-		"{s:s, s:f, s:s, s:i, s:b, s:I, s:i, s:o, s:I, s:o, s:o, s:o, s:{s:b, s:i, s:I}, "
-		"s:o}",
-		"version", KEEL_VERSION, "uptime_s", (double)(now_ns() - env->started_ns) / 1e9,
-		"dpdk_version", dpdk, "pid", (int)getpid(), "dataplane", env->layers->fib != NULL,
-		"generation", (json_int_t)s.generation, "revision", (int)apply_revision(env->apply),
+	return json_pack("{s:s, s:s*, s:f, s:s, s:i, s:b, s:I, s:i, s:o, s:I, s:o, s:o, s:o, "
+			 "s:{s:b, s:i, s:I}, "
+			 "s:o}",
+		"version", KEEL_VERSION, "hostname", apply_running(env->apply)->hostname,
+		"uptime_s", (double)(now_ns() - env->started_ns) / 1e9, "dpdk_version", dpdk, "pid",
+		(int)getpid(), "dataplane", env->layers->fib != NULL, "generation",
+		(json_int_t)s.generation, "revision", (int)apply_revision(env->apply),
 		"restart_required", apply_restart_pending(env->apply), "policy_limit_hits",
 		(json_int_t)policy_match_errors(NULL), "alarm_counts", rpc_alarm_counts(alarms),
 		"alarms", alarms, "hash_probes", rpc_hash_probes(env), "commit_plan", "running",
@@ -903,6 +904,7 @@ static const struct rpc_field count_fields[] = {
 };
 static const struct rpc_field info_result[] = {
 	{"version", "string", "Version of keeld."},
+	{"hostname?", "string", "`management.hostname`."},
 	{"uptime_s", "number", "Seconds since the start."},
 	{"dpdk_version", "string", "Version of DPDK; \"\" without a data plane."},
 	{"pid", "integer", "Process id of keeld."},

@@ -71,7 +71,7 @@ class Shell:
     PROMPT = r"(?:^|\n)(<keel>|\[[~*]keel[^\]\n]*\]) $"
     ESCAPE = re.compile(r"\x1b\[[0-9;]*[A-Za-z]|\r")
 
-    def __init__(self, sock, home, columns=400, host=b"keel"):
+    def __init__(self, sock, home, columns=400, host=b"keel", name=None):
         known = os.path.join(home, "suppressions")
         with open(known, "w") as f:
             f.write("leak:wcsdup\n")  # libedit's el_end() leaks the names of added functions
@@ -84,7 +84,7 @@ class Shell:
                 os._exit(126)
             os.execve(KEELCTL, [KEELCTL, "--socket", sock], env)
         self.raw, self.status = "", None
-        self.start = self.until(self.PROMPT.replace("keel", re.escape(host.decode())))
+        self.start = self.until(self.PROMPT.replace("keel", re.escape(name or host.decode())))
 
     def until(self, pattern, timeout=300):
         """The output until `pattern` matches at its end, without escape sequences."""

@@ -48,7 +48,7 @@ PLACES = {"capability_keys": "capabilities/", "timer_keys": "timers/", "family_k
 # A new value for each key of the router: table -> (place, {key: value}).
 ROUTER = {
     "router_keys": ("/router/", {"asn": 64599, "router_id": "192.0.2.99"}),
-    "management_keys": ("/management/", {"socket": "/tmp/other.sock", "http": "127.0.0.1:9180", "http_token_file": "/tmp/token", "output_dir": "/tmp/keel-output"}),
+    "management_keys": ("/management/", {"socket": "/tmp/other.sock", "http": "127.0.0.1:9180", "http_token_file": "/tmp/token", "output_dir": "/tmp/keel-output", "hostname": "edge-1"}),
     "dataplane_keys": ("/dataplane/", {"worker_cpus": [7], "control_cpus": [0], "rib_threads": 2, "memory_mb": 2048, "eal_args": ["--x"], "ecmp_key": 4294967295,
                                         "mpls_pipe": True, "idle": "adaptive", "forward_source_routes": True, "policing": {"icmp": 5}}),
     "policing_keys": ("/dataplane/policing", {k: {k: 7} for k in ("bgp_peers", "neighbors", "bgp_others", "icmp", "others")}),

@@ -92,7 +92,7 @@ class Lines(Pair):
                         for f in ("ipv4-unicast", "ipv6-unicast", "vpnv4-unicast", "vpnv6-unicast")}
             peers = [{"address": cls.ADDRESSES[1 - i], "group": "transit"}, {"address": "2001:db8::%d" % (2 - i), "group": "transit"},
                      {"address": "192.0.2.98", "asn": 64512 + i, "passive": True, "families": families}]
-            return {"router": {"asn": 64512 + i, "router_id": cls.ADDRESSES[i]},
+            return {"router": {"asn": 64512 + i, "router_id": cls.ADDRESSES[i]}, "management": {"hostname": "core-7"} if i else {},
                     "route_policies": [{"name": "from-transit", "nodes": [{"seq": 10, "action": "permit", "match": {"med": 5}, "set": {"med": 6}},
                                                                           {"seq": 20, "action": "permit", "match": {}}]}],
                     "bgp": {"groups": [{"name": "transit", "asn": 64513 - i, "families": families}], "peers": peers,
@@ -295,6 +295,12 @@ class Lines(Pair):
         shell.type("quit\n")
         self.assertEqual(shell.end(keys=""), 0)
 
+    def test_the_prompt_names_the_router(self):
+        """management.hostname of the second daemon"""
+        shell = Shell(self.sockets[1], self.dir, host=b"edge-1", name="core-7")
+        self.addCleanup(shell.end)
+        shell.keys("system-view\n", r"\n\[~core-7\] $")
+
     def test_the_prompt_names_the_host(self):
         shell = Shell(self.sockets[0], self.dir, host=b"edge-1.example.net")
         self.addCleanup(shell.end)
@@ -384,10 +390,10 @@ class Lines(Pair):
         def answer(listener):
             connection = listener.accept()[0]
             with connection, connection.makefile("r") as lines:
-                request = json.loads(next(lines))
-                typed.wait(60)
-                connection.sendall(json.dumps({"jsonrpc": "2.0", "id": request["id"], "result": {"tables": []}}).encode() + b"\n")
-                next(lines, None)
+                for request in map(json.loads, lines):
+                    if request["method"] == "rib.summary":
+                        typed.wait(60)
+                    connection.sendall(json.dumps({"jsonrpc": "2.0", "id": request["id"], "result": {"tables": []}}).encode() + b"\n")
 
         with socket.socket(socket.AF_UNIX) as late:
             late.bind(path)

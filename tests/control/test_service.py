@@ -245,7 +245,7 @@ class Service(KeelTest):
         self.start(DOCUMENT)
         for text, expected in (("{", r"keel\.json:1:\d+: "),
                                (json.dumps({"router": {"asn": 64512, "router_id": US, "colour": 1}, "bgp": {"peers": [{"address": "x", "asn": 1}]}}),
-                                "/router/colour")):
+                                "router: colour: unknown key")):
             self.write(text)
             status, out, err = self.reload()
             self.assertEqual((status, out), (1, ""))
