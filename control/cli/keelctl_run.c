@@ -6,9 +6,11 @@
 #include <limits.h>
 #include <locale.h>
 #include <poll.h>
+#include <stdint.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <strings.h>
 #include <unistd.h>
 #include <wchar.h>
 
@@ -248,16 +250,68 @@ print_point(const char *line, size_t len, size_t at)
 	fprintf(stderr, "\n%s%s^\n", pad, at >= len ? " " : "");
 }
 
-/* Shows the place of the wrong word, the last of `count` words or after the last, in the line. */
-static void
+/* Octets of a word before a password, in lines of keelctl and of other routers, also misspelt. */
+static const char *const secret_signs[] = {
+	"pass", "pasw", "word", "pwd", "simple", "cipher", "secret", "token", "key", "md5", "auth"};
+
+static bool
+is_secret_sign(const char *word)
+{
+	bool sign = strlen(word) > 1 && strncasecmp("password", word, strlen(word)) == 0;
+
+	for (size_t i = 0; i < sizeof(secret_signs) / sizeof(secret_signs[0]); i++)
+		sign |= strcasestr(word, secret_signs[i]) != NULL;
+	return sign;
+}
+
+/*
+ * Overwrites what follows a sign of a password; returns its position, SIZE_MAX without one. Clears *shown
+ * for a sign in other text (JSON, a pointer, an open quote), whose password may stand before.
+ */
+static size_t
+secret_hide(char *line, bool *shown)
+{
+	char *p = line, *from;
+
+	*shown = true;
+	for (;;) {
+		char *word = p + strspn(p, " \t\r\n\v\f"), end;
+
+		p = word + strcspn(word, " \t\r\n\v\f");
+		end = *p;
+		*p = '\0';
+		if (is_secret_sign(word)) {
+			*shown = word[strspn(word, "-_"
+						   "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTU"
+						   "VWXYZ0123456789")] == '\0';
+			from = *shown ? p : word;
+			*p = end;
+			break;
+		}
+		*p = end;
+		if (end == '\0')
+			return SIZE_MAX;
+	}
+	for (p = from; *p != '\0'; p++)
+		*p = isspace((unsigned char)*p) ? *p : '*';
+	return (size_t)(from - line);
+}
+
+/*
+ * Shows the place of the wrong word, the last of `count` words or after the last, in the line. True if
+ * the word may be part of a password.
+ */
+static bool
 line_point(const struct ctl *ctl, char *const *words, unsigned count, unsigned wrong)
 {
 	char joined[4096] = "";
 	const char *line = joined, *end;
 	size_t at = 0, len = 0;
+	char *copy;
+	bool shown = false, hidden;
 
 	if (ctl->quiet || count == 0 || wrong == 0)
-		return;
+		return false;
 	fflush(stdout); /* keep the order of both streams on a terminal */
 	if (ctl->typed != NULL) {
 		line = ctl->typed + (words[0] - ctl->split);
@@ -277,19 +331,35 @@ line_point(const struct ctl *ctl, char *const *words, unsigned count, unsigned w
 		len = strlen(joined);
 		at = wrong <= count && at < len ? at : len;
 	}
-	print_point(line, len, at);
+	copy = strndup(line, len);
+	hidden = copy == NULL || secret_hide(copy, &shown) <= at;
+	if (shown)
+		print_point(copy, len, at);
+	free(copy);
+	return hidden;
+}
+
+/* Overwrites the word that a message quotes. */
+static void
+quoted_hide(char *error, const char *word)
+{
+	char *p = strchr(error, '"');
+
+	while (p != NULL && *word != '\0' && *++p == *word++)
+		*p = '*';
 }
 
 /* Answers a line of another router with the keelctl line for the same task. */
 static void
-line_wrong(struct ctl *ctl, char *const *words, unsigned count, unsigned wrong, const char *error)
+line_wrong(struct ctl *ctl, char *const *words, unsigned count, unsigned wrong, char *error)
 {
 	char use[256];
 
 	if (foreign_line(words, count, use, sizeof(use))) {
 		ctl_fail(ctl, EXIT_USAGE, "use: %s", text_safe(use));
 	} else {
-		line_point(ctl, words, count, wrong);
+		if (line_point(ctl, words, count, wrong) && wrong <= count)
+			quoted_hide(error, words[wrong - 1]);
 		ctl_fail(ctl, EXIT_USAGE, "%s", text_safe(error));
 	}
 }
@@ -494,7 +564,7 @@ run_text(struct ctl *ctl, char *text, const char *where)
 		n = command_split(&text, words, error, sizeof(error));
 		while (n < 0 && count < COMMAND_WORDS_MAX && words[count] != NULL)
 			count++;
-		line_point(ctl, words, count, count);
+		(void)line_point(ctl, words, count, count);
 		if (n < 0)
 			ctl_fail(ctl, EXIT_USAGE, "%s", text_safe(error));
 		else if (n > 0)

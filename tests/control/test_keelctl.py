@@ -65,6 +65,19 @@ class Usage(unittest.TestCase):
         self.assertEqual(keelctl("rollback")[2].split("\n")[:2], ["rollback", "         ^"])
         self.assertLess(max(map(len, keelctl("commit comment %s frob %s" % (900 * "x", 900 * "y"))[2].split("\n"))), 500)
 
+    def test_no_message_has_a_password(self):
+        """Octets of the same number stand for it, so that `^` keeps its column; text that is not plain words is not repeated."""
+        for line, shown in (("peer 192.0.2.2 password simple S3cret x", "peer 192.0.2.2 password ****** ****** *\n^\n"),
+                            ("peer 192.0.2.2 password simple 'S3cret", "peer 192.0.2.2 password ****** *******\n                               ^\n"),
+                            ("neighbor 192.0.2.2 PASSWORD S3cret x", "neighbor 192.0.2.2 PASSWORD ****** *\n^\n"), ("set /bgp/peers/0/password S3cret x", ""),
+                            ('rpc config.edit {"value":"S3cret","path":"/bgp/peers/0/password"} x', ""), ('rpc config.edit {"value":"S3cret","path":"/bgp/peers/0/password"', ""),
+                            ('frob {"password":"S3cret"}', ""), ('{"password":"S3cret"}', "")):
+            for words, text in (((), line), ((line,), None), (line.split(), None)):
+                status, out, err = keelctl(*words, stdin=text)
+                self.assertNotIn("cret", out + err, line)
+                if len(words) < 2:
+                    self.assertRegex(err, "^%s(line 1|command 1|keelctl): " % re.escape(shown))
+
     def test_no_daemon(self):
         self.fails(3, "no daemon at /nonexistent/keel.sock", "show", "version")
         self.fails(3, "no daemon at /elsewhere/k", "show", "version", sock=None, env={"KEEL_SOCKET": "/elsewhere/k"})
@@ -267,6 +280,13 @@ class Daemons(Pair):
         p.stdout.close()
         self.assertEqual((p.wait(60), p.stderr.read()), (0, b""))
         p.stderr.close()
+
+    def test_no_message_has_a_password(self):
+        for line in ("pas sim S3cret x", "pasword simple S3cret", "pssword S3cret", "password S3cret", "password simple S3cret x", "password simple a S3cret"):
+            status, out, err = keelctl(sock=self.sockets[0], stdin="system-view; bgp 64512; peer 192.0.2.2 " + line)
+            self.assertEqual((status, out), (2, ""), err)
+            self.assertNotIn("cret", err)
+            self.assertRegex(err, r"^peer 192.0.2.2 \S+ [* ]+\n +\^\nline 1: word ")
 
     def test_full_disk(self):
         with open("/dev/full", "w") as full:
