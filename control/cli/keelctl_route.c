@@ -6,6 +6,7 @@
 #include "control/cli/keelctl.h"
 
 #include <arpa/inet.h>
+#include <errno.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -517,7 +518,7 @@ struct sorted {
 		char *text;
 	} run[RUNS_MAX];
 	unsigned runs;
-	bool failed;
+	int err; /* errno of a failed file or allocation; ends the list */
 };
 
 static int
@@ -533,10 +534,11 @@ by_prefix(const void *a, const void *b)
 static void
 sorted_write(struct sorted *s, FILE *to, bool run)
 {
-	s->failed |= fflush(s->out) != 0;
+	if (fflush(s->out) != 0 || ferror(s->out))
+		s->err = ENOMEM;
 	if (s->count > 0)
 		qsort(s->line, s->count, sizeof(*s->line), by_prefix);
-	for (size_t i = 0; i < s->count && !s->failed && !ferror(to); i++) {
+	for (size_t i = 0; i < s->count && s->err == 0 && !ferror(to); i++) {
 		if (run)
 			fwrite(&s->line[i], sizeof(s->line[i]), 1, to);
 		fwrite(s->text + s->line[i].at, 1, s->line[i].len, to);
@@ -545,18 +547,23 @@ sorted_write(struct sorted *s, FILE *to, bool run)
 	rewind(s->out);
 }
 
-/* Reads the next line of a run, or closes its file. */
+/* Reads the next line of a run; closes its file at the end, and after an error. */
 static void
-run_next(struct run *r)
+run_next(struct sorted *s, struct run *r)
 {
+	size_t n;
 	char *text;
 
-	if (fread(&r->head, sizeof(r->head), 1, r->file) == 1 &&
-		(text = realloc(r->text, r->head.len + 1)) != NULL) {
+	errno = 0;
+	n = fread(&r->head, 1, sizeof(r->head), r->file);
+	text = n == sizeof(r->head) ? realloc(r->text, r->head.len + 1) : NULL;
+	if (text != NULL) {
 		r->text = text;
 		if (fread(text, 1, r->head.len, r->file) == r->head.len)
 			return;
 	}
+	if (n > 0 || ferror(r->file))
+		s->err = errno != 0 ? errno : EIO;
 	fclose(r->file);
 	r->file = NULL;
 }
@@ -564,14 +571,18 @@ run_next(struct run *r)
 static void
 sorted_run(struct sorted *s)
 {
-	FILE *file = s->runs < RUNS_MAX ? tmpfile() : NULL;
+	FILE *file;
 
-	s->failed |= file == NULL;
-	if (file == NULL)
+	errno = EMFILE;
+	file = s->runs < RUNS_MAX ? tmpfile() : NULL;
+	if (file == NULL) {
+		s->err = errno;
 		return;
+	}
 	s->run[s->runs++].file = file;
 	sorted_write(s, file, true);
-	s->failed |= ferror(file) != 0 || fflush(file) != 0;
+	if (s->err == 0 && (ferror(file) || fflush(file) != 0))
+		s->err = errno;
 	rewind(file);
 }
 
@@ -582,13 +593,16 @@ sorted_add(struct sorted *s, const char *prefix, size_t at)
 	char address[INET6_ADDRSTRLEN];
 	size_t len = strcspn(prefix, "/");
 
+	if (s->err != 0)
+		return;
 	if (s->count == s->size) {
 		size_t size = s->size > 0 ? 2 * s->size : 1024;
 
 		l = realloc(s->line, size * sizeof(*l));
-		s->failed |= l == NULL;
-		if (l == NULL)
+		if (l == NULL) {
+			s->err = ENOMEM;
 			return;
+		}
 		s->line = l;
 		s->size = size;
 	}
@@ -609,8 +623,8 @@ sorted_merge(struct sorted *s)
 	struct run *least;
 
 	for (unsigned i = 0; i < s->runs; i++)
-		run_next(&s->run[i]);
-	do {
+		run_next(s, &s->run[i]);
+	while (s->err == 0 && !ferror(stdout)) {
 		least = NULL;
 		for (struct run *r = s->run; r < s->run + s->runs; r++) {
 			if (r->file != NULL &&
@@ -618,29 +632,32 @@ sorted_merge(struct sorted *s)
 							  sizeof(r->head.prefix)) < 0))
 				least = r;
 		}
-		if (least != NULL) {
-			fwrite(least->text, 1, least->head.len, stdout);
-			run_next(least);
-		}
-	} while (least != NULL && !ferror(stdout));
+		if (least == NULL)
+			return;
+		fwrite(least->text, 1, least->head.len, stdout);
+		run_next(s, least);
+	}
 }
 
-/* Prints the lines unless `drop`, and frees them. */
+/* Prints the lines unless `drop`, or says why not, and frees them. */
 static void
 sorted_end(struct ctl *ctl, struct sorted *s, bool header, bool drop)
 {
 	if (s->out == NULL)
 		return;
+	drop |= s->err != 0;
 	if (s->runs > 0 && s->count > 0 && !drop)
 		sorted_run(s);
-	if (s->failed)
-		ctl_fail(ctl, EXIT_REFUSED, "no memory, or no room in " P_tmpdir ", for the list");
-	else if (header && !drop && s->count + s->runs > 0)
+	drop |= s->err != 0;
+	if (header && !drop && s->count + s->runs > 0)
 		list_header(ctl);
-	if (!s->failed && !drop && s->runs > 0)
+	if (!drop && s->runs > 0)
 		sorted_merge(s);
-	else if (!s->failed && !drop)
+	else if (!drop)
 		sorted_write(s, stdout, false);
+	if (s->err != 0)
+		ctl_fail(ctl, EXIT_REFUSED, "cannot keep the list in memory and " P_tmpdir ": %s",
+			strerror(s->err));
 	for (unsigned i = 0; i < s->runs; i++) {
 		if (s->run[i].file != NULL)
 			fclose(s->run[i].file);
@@ -702,7 +719,7 @@ static void
 list_all(struct ctl *ctl, const struct command *c)
 {
 	struct pages pages = pages_of(c, ctl->json || (c->detail && !c->terse));
-	unsigned long long printed = 0;
+	unsigned long long printed = 0, done;
 	long long counted = 0;
 	json_t *result = first_page(ctl, &pages);
 	bool more = result != NULL, cut = false;
@@ -730,16 +747,19 @@ list_all(struct ctl *ctl, const struct command *c)
 		if (more && !ctl->json)
 			ctl_progress(ctl, "%llu paths, more follow",
 				c->count ? (unsigned long long)counted : printed);
-		result = more && cursor != NULL ? ctl_receive(ctl, "rib.routes") : NULL;
+		result = more && cursor != NULL && sorted.err == 0 ? ctl_receive(ctl, "rib.routes")
+								   : NULL;
 	}
 	if (!ctl->json)
 		ctl_progress_end(ctl);
-	if (cut && !ctl->json) { /* the lines so far are not those of the first prefixes */
-		ctl_fail(ctl, EXIT_REFUSED, "interrupted after %llu paths", printed);
-		more = !c->count;
-	}
+	cut |= more; /* the next page did not come */
+	done = c->count ? (unsigned long long)counted : printed;
+	if (cut && sorted.err == 0)
+		ctl_fail(ctl, ctl->status != EXIT_DONE ? ctl->status : EXIT_REFUSED,
+			"interrupted after %llu path%s", done, done == 1 ? "" : "s");
+	/* the lines so far are not those of the first prefixes */
 	sorted_end(ctl, &sorted, !pages.whole && !c->terse, cut);
-	if (more) /* the next page did not come */
+	if (cut || sorted.err != 0)
 		return;
 	if (ctl->json && c->count)
 		printf("],\"count\":%lld}\n", counted);

@@ -8,7 +8,12 @@ usage: test_keelctl.py KEELCTL KEELD
 import json
 import os
 import re
+import resource
+import signal
+import socket
 import subprocess
+import tempfile
+import threading
 import unittest
 
 from keelctl_lab import KEELCTL, Pair, Shell, keelctl, on_terminal, run_tests
@@ -77,6 +82,39 @@ class Usage(unittest.TestCase):
                 self.assertNotIn("cret", out + err, line)
                 if len(words) < 2:
                     self.assertRegex(err, "^%s(line 1|command 1|keelctl): " % re.escape(shown))
+
+    def interrupted_list(self, words, end):
+        """The run of keelctl with a daemon that answers one page of a list, then calls end(keelctl)."""
+        with tempfile.TemporaryDirectory() as folder, socket.socket(socket.AF_UNIX) as listener:
+            listener.bind(folder + "/k")
+            listener.listen(1)
+            p = subprocess.Popen([KEELCTL, "--socket", folder + "/k"] + words.split(), stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+
+            def serve():
+                c, _ = listener.accept()
+                with c, c.makefile("rw") as f:
+                    rows = [["192.0.2.0/24", None, "192.0.2.2", None, 100, None, "", "igp", True, True] + 4 * [None]]
+                    f.write(json.dumps({"id": json.loads(f.readline())["id"], "result": {"rows": rows, "routes": [], "next": "more", "count": 7}}) + "\n")
+                    f.flush()
+                    f.readline()
+                    end(p)
+
+            t = threading.Thread(target=serve)
+            t.start()
+            out, err = p.communicate(timeout=60)
+            t.join()
+            return p.returncode, out, err
+
+    def test_an_interrupted_list_is_dropped(self):
+        def interrupt(p):
+            p.send_signal(signal.SIGINT)
+            p.wait(60)
+
+        for words, count in (("show route", "1 path"), ("show route terse", "1 path"), ("show route count", "7 paths")):
+            lost = self.interrupted_list(words, lambda p: None)
+            self.assertEqual((lost[:2], lost[2].split("\n")[1]), ((3, ""), "keelctl: interrupted after " + count), lost)
+            status, out, err = self.interrupted_list("watch " + words, interrupt)
+            self.assertEqual((status, out, err.split("\n")[1]), (1, "", "keelctl: interrupted after " + count), err)
 
     def test_no_daemon(self):
         self.fails(3, "no daemon at /nonexistent/keel.sock", "show", "version")
@@ -294,6 +332,13 @@ class Daemons(Pair):
                                stderr=subprocess.PIPE, text=True)
         self.assertEqual(p.returncode, 1)
         self.assertIn("standard output", p.stderr)
+
+    def test_no_room_for_a_list(self):
+        """No temporary file, and one that ends after an octet: the error, and no part of the list."""
+        for limit, value, text in ((resource.RLIMIT_NOFILE, 4, "Too many open files"), (resource.RLIMIT_FSIZE, 1, "File too large")):
+            p = subprocess.run([KEELCTL, "--socket", self.sockets[0], "show", "route"], capture_output=True, text=True, timeout=60, restore_signals=False,
+                               preexec_fn=lambda: resource.setrlimit(limit, (value, value)))
+            self.assertEqual((p.returncode, p.stdout, p.stderr), (1, "", "keelctl: cannot keep the list in memory and /tmp: %s\n" % text))
 
     def test_refresh(self):
         result = json.loads(self.good("--json refresh bgp 192.0.2.2 import"))
