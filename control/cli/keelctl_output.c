@@ -74,8 +74,8 @@ filter_keeps(struct filter *f, const char *line)
 	return f->kind != FILTER_COUNT && matches != (f->kind == FILTER_EXCLUDE);
 }
 
-/* The child: copies the selected lines of `in` to standard output. */
-static void
+/* The child: copies the selected lines of `in` to standard output. 0, errno. */
+static int
 filters_run(struct filters *f, FILE *in)
 {
 	char *line = NULL;
@@ -95,6 +95,9 @@ filters_run(struct filters *f, FILE *in)
 			printf("%llu\n", f->filter[i].found);
 	}
 	free(line);
+	if (fflush(stdout) == 0 && !ferror(stdout) && feof(in))
+		return 0;
+	return errno != 0 ? errno : EIO;
 }
 
 /* ---- the pager ---- */
@@ -227,17 +230,17 @@ output_start(struct ctl *ctl, struct output *out, struct filters *f, unsigned sc
 	out->child = fork();
 	if (out->child == 0) {
 		FILE *in;
+		int err = 0;
 
 		close(ends[1]);
 		signal(SIGPIPE, SIG_DFL);
 		signal(SIGINT, f != NULL ? SIG_DFL : pager_interrupted);
 		in = f != NULL ? fdopen(ends[0], "r") : NULL;
-		if (in != NULL)
-			filters_run(f, in);
-		else if (f == NULL)
+		if (f == NULL)
 			pager_run(ends[0], screen);
-		fflush(stdout);
-		_exit(0);
+		else
+			err = in != NULL ? filters_run(f, in) : errno;
+		_exit(err);
 	}
 	out->saved = out->child > 0 ? dup(STDOUT_FILENO) : -1;
 	if (out->saved < 0 || dup2(ends[1], STDOUT_FILENO) < 0)
@@ -291,16 +294,23 @@ output_page(struct ctl *ctl, struct output *out)
 void
 output_end(struct ctl *ctl, struct output *out)
 {
+	int status = 0, sig;
+
 	if (!out->active)
 		return;
 	fflush(stdout);
 	dup2(out->saved, STDOUT_FILENO);
 	close(out->saved);
-	while (waitpid(out->child, NULL, 0) < 0 && errno == EINTR)
+	while (waitpid(out->child, &status, 0) < 0 && errno == EINTR)
 		;
 	clearerr(stdout);
 	signal(SIGPIPE, out->pipe_action);
 	ctl->terminal = out->terminal;
 	ctl->colour = out->colour;
 	out->active = false;
+	sig = WIFSIGNALED(status) ? WTERMSIG(status) : 0;
+	if (status != 0 && sig != SIGPIPE && sig != SIGINT)
+		ctl_fail(ctl, ctl->status != EXIT_DONE ? ctl->status : EXIT_REFUSED,
+			"standard output: %s",
+			sig != 0 ? strsignal(sig) : strerror(WEXITSTATUS(status)));
 }

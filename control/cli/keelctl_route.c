@@ -551,19 +551,18 @@ sorted_write(struct sorted *s, FILE *to, bool run)
 static void
 run_next(struct sorted *s, struct run *r)
 {
-	size_t n;
-	char *text;
+	size_t n = fread(&r->head, 1, sizeof(r->head), r->file);
+	char *text = n == sizeof(r->head) ? realloc(r->text, r->head.len + 1) : NULL;
 
-	errno = 0;
-	n = fread(&r->head, 1, sizeof(r->head), r->file);
-	text = n == sizeof(r->head) ? realloc(r->text, r->head.len + 1) : NULL;
 	if (text != NULL) {
 		r->text = text;
 		if (fread(text, 1, r->head.len, r->file) == r->head.len)
 			return;
 	}
-	if (n > 0 || ferror(r->file))
-		s->err = errno != 0 ? errno : EIO;
+	if (ferror(r->file))
+		s->err = errno;
+	else if (n > 0)
+		s->err = n == sizeof(r->head) && text == NULL ? ENOMEM : EIO;
 	fclose(r->file);
 	r->file = NULL;
 }
@@ -571,12 +570,10 @@ run_next(struct sorted *s, struct run *r)
 static void
 sorted_run(struct sorted *s)
 {
-	FILE *file;
+	FILE *file = s->runs < RUNS_MAX ? tmpfile() : NULL;
 
-	errno = EMFILE;
-	file = s->runs < RUNS_MAX ? tmpfile() : NULL;
 	if (file == NULL) {
-		s->err = errno;
+		s->err = s->runs < RUNS_MAX ? errno : EMFILE;
 		return;
 	}
 	s->run[s->runs++].file = file;

@@ -327,11 +327,15 @@ class Daemons(Pair):
             self.assertRegex(err, r"^peer 192.0.2.2 \S+ [* ]+\n +\^\nline 1: word ")
 
     def test_full_disk(self):
-        with open("/dev/full", "w") as full:
-            p = subprocess.run([KEELCTL, "--socket", self.sockets[0], "show", "route"], stdout=full,
-                               stderr=subprocess.PIPE, text=True)
-        self.assertEqual(p.returncode, 1)
-        self.assertIn("standard output", p.stderr)
+        for words in ("", "| include .", "| count"):
+            with open("/dev/full", "w") as full:
+                p = subprocess.run([KEELCTL, "--socket", self.sockets[0], "show", "route"] + words.split(), stdout=full, stderr=subprocess.PIPE, text=True)
+            self.assertEqual((p.returncode, p.stderr), (1, "keelctl: standard output: No space left on device\n"), words)
+
+    def test_a_reader_that_ends_is_no_error(self):
+        p = subprocess.run("'%s' --socket '%s' show route '|' include . 2>&1 | head -1; echo ${PIPESTATUS[0]}" % (KEELCTL, self.sockets[0]), shell=True,
+                           executable="/bin/bash", capture_output=True, text=True)
+        self.assertEqual(p.stdout, "*> best, * valid, S stale\n0\n")
 
     def test_no_room_for_a_list(self):
         """No temporary file, and one that ends after an octet: the error, and no part of the list."""
