@@ -175,8 +175,11 @@ class Strains:
         self.kept(self.dut.rpc.call("config.commit", comment="soak " * 200)["persisted"])
 
     def kept(self, persisted):
-        """Checks a commit: persisted unless the disk is full, and keeld must report the result."""
+        """Checks a commit: persisted unless the disk is full, and keeld must report the result. keeld may free a replaced file after the disk was filled, so the
+        file decides."""
         self.not_kept += not persisted
+        if persisted and self.full and self.on_disk("keeld.json") == self.dut.rpc.call("config.get")["document"]:
+            return
         if persisted == self.full:
             self.wrong.append("a commit answers persisted: %s, and the disk %s" % (persisted, "is full" if self.full else "has room"))
 
