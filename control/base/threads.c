@@ -29,8 +29,8 @@ struct thread {
 	pthread_t id;
 	bool adopted;
 	int epoll_fd, event_fd;
-	struct epoll_event *events; /* read, and not handled yet: `event_count` */
-	int event_count;
+	struct epoll_event event[EVENTS_PER_TURN]; /* read; handled before `event_next` */
+	int event_next, event_count;
 	struct timer **heap; /* binary heap by deadline; index 0 is the earliest */
 	unsigned heap_count, heap_size;
 	int start_result;
@@ -195,9 +195,9 @@ watch_set(struct thread *t, struct watch *w, uint32_t epoll_events)
 {
 	struct epoll_event ev = {.events = epoll_events, .data.ptr = w};
 
-	for (int i = 0; i < t->event_count; i++)
-		if (t->events[i].data.ptr == w)
-			t->events[i].data.ptr = NULL;
+	for (int i = t->event_next; i < t->event_count; i++)
+		if (t->event[i].data.ptr == w)
+			t->event[i].data.ptr = NULL;
 	in_use_end(w, IN_USE_WATCH, t);
 	if (epoll_events == 0)
 		return epoll_ctl(t->epoll_fd, EPOLL_CTL_DEL, w->fd, NULL) == 0 || errno == ENOENT
@@ -241,28 +241,29 @@ event_sleep(struct thread *t, struct epoll_event *ev, uint64_t ns)
 }
 
 /*
- * Descriptors are level-triggered: an event that is left is reported again. A callback may close further descriptors, free their watches, or set other events:
- * watch_set() takes them out of the events read here.
+ * A callback may close further descriptors, free their watches, or set other events: watch_set() takes them out of the events read here. Events that the time
+ * does not suffice for are handled in the next turn, before others are read.
  */
 static void
 descriptors_poll(struct thread *t, uint64_t sleep_ns)
 {
-	struct epoll_event ev[EVENTS_PER_TURN];
 	uint64_t until = 0;
-	int n = sleep_ns != 0 ? event_sleep(t, ev, sleep_ns)
-			      : epoll_wait(t->epoll_fd, ev, EVENTS_PER_TURN, 0);
 
-	t->events = ev;
-	for (t->event_count = n > 0 ? n : 0; t->event_count > 0;) {
-		struct watch *w = t->events->data.ptr;
-		uint32_t events = t->events->events;
+	if (t->event_next == t->event_count) {
+		int n = sleep_ns != 0 ? event_sleep(t, t->event, sleep_ns)
+				      : epoll_wait(t->epoll_fd, t->event, EVENTS_PER_TURN, 0);
 
-		t->events++;
-		t->event_count--;
+		t->event_next = 0;
+		t->event_count = n > 0 ? n : 0;
+	}
+	while (t->event_next < t->event_count) {
+		struct epoll_event ev = t->event[t->event_next++];
+		struct watch *w = ev.data.ptr;
+
 		if (w == NULL || w == (void *)t) /* edge-triggered: the counter is never read */
 			continue;
 		note_work("descriptors");
-		w->ready(w, events);
+		w->ready(w, ev.events);
 		/*
 		 * A limit of its own: 64 full sockets would take several slices and delay the
 		 * timers.
@@ -270,9 +271,8 @@ descriptors_poll(struct thread *t, uint64_t sleep_ns)
 		if (until == 0)
 			until = now_ns() + SLICE_NS;
 		else if (now_ns() >= until)
-			break;
+			return;
 	}
-	t->event_count = 0;
 }
 
 /* ---- mailbox ---- */

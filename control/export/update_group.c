@@ -853,7 +853,8 @@ update_group_waits(const struct update_member *m)
 {
 	const struct update_group *g = m->group;
 
-	return m->state == MEMBER_BEHIND || (m->state == MEMBER_STREAM && m->at->next != NULL) ||
+	return g->error != 0 || m->state == MEMBER_BEHIND ||
+	       (m->state == MEMBER_STREAM && m->at->next != NULL) ||
 	       (g->ready_count == 0 && stream_pending(g));
 }
 

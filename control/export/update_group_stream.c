@@ -147,7 +147,7 @@ visit_walk(void *ctx, struct dest_id id, const struct dest_view *view)
 	if (g->kind == WALK_POLICY && g->set->plan[g->rules.family].peer_count > 0 && o.permit) {
 		/* also in a walk of rules that changed before the plan */
 		g->stays |= !o.same;
-		return true;
+		return !batch_full(g->set);
 	}
 	key_copy(&k, view);
 	ahead = journal_ahead(g, view);
@@ -628,11 +628,17 @@ tail_need(struct update_group *g)
 		(void)journal_hold(g->set->journal, g->cursor, &g->tail);
 }
 
-/* True if bulk entries are in front of the live changes. Without bulk the group reads the changes soon. */
+static uint64_t bulk_max(const struct update_group *g);
+
+/*
+ * True if bulk entries are in front of the live changes. Without bulk the group reads the changes soon. A paused group joins changes, and the stream of a group
+ * whose members do not read stays short.
+ */
 static bool
 live_waits(const struct update_group *g)
 {
-	return g->error == 0 && !g->frozen && !is_silent(g) &&
+	return g->error == 0 && !g->frozen && !g->paused && !is_silent(g) && journal_holds(g) &&
+	       (g->ready_count > 0 || g->behind_count > 0 || g->kept < bulk_max(g)) &&
 	       (g->catch_up == CATCH_UP_ANNOUNCE || g->catch_up == CATCH_UP_WITHDRAW ||
 		       journal_bulk(g->set->journal) > journal_position(g->cursor));
 }
@@ -642,21 +648,23 @@ static bool slowest_fall_behind(struct update_group *g, uint64_t deadline_ns);
 static void
 live_finish(struct update_group *g, uint64_t passed) RUNS_ON(role_session)
 {
-	if (g->set->change_count == 0)
-		return;
-	batch_finish(g, passed);
-	g->version++;
+	if (g->set->change_count > 0) {
+		batch_finish(g, passed);
+		g->version++;
+	} else if (g->set->made_count > 0) {
+		batch_reset(g->set); /* attributes of routes that members have */
+	}
 }
 
 /* Announces live changes that the group has not read; withdrawals keep the order of the journal. True: the stream has new messages. */
 static bool
-live_announce(struct update_group *g) RUNS_ON(role_session)
+live_announce(struct update_group *g, uint64_t deadline_ns) RUNS_ON(role_session)
 {
 	struct update_groups *s = g->set;
 	uint64_t passed = journal_passed(g->cursor), version = g->version;
 
 	while (g->kept >= s->c.kept_max)
-		if (!slowest_fall_behind(g, UINT64_MAX))
+		if (!slowest_fall_behind(g, deadline_ns) || now_ns() >= deadline_ns)
 			return false;
 	tail_need(g);
 	journal_pin(g->cursor);
@@ -670,6 +678,9 @@ live_announce(struct update_group *g) RUNS_ON(role_session)
 
 		if (e->table.v != g->rules.table.v || e->sequence <= journal_position(g->cursor) ||
 			!dest_peek_best(g->table.at[e->shard], e->dest, &view))
+			continue;
+		/* a further route could come before the withdrawal that makes room for it */
+		if (group_limited(g) && adj_rib_out_get(g->out, id).record.v == 0)
 			continue;
 		windows_look_at(g, id);
 		g->error = offer_get(g, id, &view, &o);
@@ -705,31 +716,33 @@ news_read(struct update_groups *s)
 bool
 update_groups_live_due(struct update_groups *s)
 {
+	uint64_t head = journal_head(s->journal); /* before the bulk entries in front */
+
 	if (s->news.next == NULL && s->news.none == journal_bulk(s->journal))
-		s->news.upto = journal_head(s->journal);
-	return s->news.next != NULL || journal_head(s->journal) > s->news.upto;
+		s->news.upto = head;
+	return s->news.next != NULL || head > s->news.upto;
 }
 
 bool
 update_groups_live(struct update_groups *s, uint64_t deadline_ns, update_due *due, void *ctx)
 {
+	rules_run_end(
+		s); /* cached peers and sets are older than the entries, or than a quiescent report */
 	if (s->news.next == NULL) {
 		s->news.bulk = journal_bulk(s->journal);
 		if (!news_read(s))
 			return false;
-		rules_run_end(s); /* cached peers are older than the entries */
 		s->news.next = s->groups;
 		s->news.waits = false;
 	}
 	for (struct update_group *g; (g = s->news.next) != NULL;) {
+		bool waits = live_waits(g);
+
 		s->news.next = g->next;
-		if (!live_waits(g))
-			continue;
-		s->news.waits = true;
-		if (!live_announce(g))
-			continue;
-		for (const struct update_member *m = g->members; m != NULL; m = m->next)
-			due(ctx, m->id);
+		s->news.waits |= waits || g->frozen;
+		if (waits && live_announce(g, deadline_ns))
+			for (const struct update_member *m = g->members; m != NULL; m = m->next)
+				due(ctx, m->id);
 		if (now_ns() >= deadline_ns)
 			break;
 	}
@@ -1230,6 +1243,8 @@ stream_produce(struct update_group *g, uint64_t deadline_ns)
 	} else if (done && g->behind_count > 0) {
 		g->version++; /* members that are behind wait for a place in the journal */
 	}
+	if (g->set->made_count > 0)
+		batch_reset(g->set); /* attributes of routes that members have */
 	tail_need(g);
 	if (g->catch_up == CATCH_UP_NONE)
 		journal_unpin(g->cursor);

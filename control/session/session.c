@@ -409,7 +409,7 @@ member_live(void *ctx, struct peer_id id)
 static void
 export_live(struct speaker *s) RUNS_ON(role_session)
 {
-	uint64_t now = now_ns(), end = now + LIVE_SLICE_NS;
+	uint64_t now = now_ns(), end = now + LIVE_SLICE_NS, rest;
 
 	s->live_left =
 		s->groups != NULL && (!ring_empty(&s->lives) || update_groups_live_due(s->groups));
@@ -424,7 +424,8 @@ export_live(struct speaker *s) RUNS_ON(role_session)
 		export_run_live(p);
 	}
 	s->live_left = !ring_empty(&s->lives) || update_groups_live_due(s->groups);
-	s->live_ns = 2 * now_ns() - now;
+	rest = now_ns() - now;
+	s->live_ns = now_ns() + (rest < LIVE_SLICE_NS ? rest : LIVE_SLICE_NS);
 }
 
 /*

@@ -224,6 +224,7 @@ struct peer_family {
 	bool owed_stale, owed_long_lived;
 	struct timer spread; /* min_advertisement_s */
 	uint64_t not_before_ns;
+	bool spreads; /* octets were sent since the group was idle: the next pause is due */
 	bool end_of_rib_received, end_of_rib_sent;
 	bool retained; /* the shard keeps stale routes of an earlier session */
 	bool long_lived; /* retained beyond the restart time (RFC 9494); `restart` is its end */
@@ -266,6 +267,7 @@ struct peer {
 	} share; /* handled of the present share */
 	struct {
 		unsigned left; /* live prefixes */
+		bool runs;
 		uint64_t at_ns; /* of the last refill */
 	} burst;
 	bool running, removed;

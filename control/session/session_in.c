@@ -52,8 +52,8 @@ struct input_update {
 };
 
 /*
- * A peer has BURST_PREFIXES live changes at once, and one more each BURST_NS; an UPDATE beyond them is bulk, so that the live changes of other peers do
- * not wait for a flap of this peer.
+ * A peer has BURST_PREFIXES live changes at once, and one more each BURST_NS. An UPDATE beyond them begins a burst, which is bulk, so that the live changes of
+ * other peers do not wait for a flap of the peer. The burst ends when all of the changes are left again: after a pause of 3.2 ms.
  */
 #define BURST_PREFIXES 64u
 #define BURST_NS 50000u
@@ -66,6 +66,7 @@ burst_refill(struct peer *p, uint64_t now)
 	p->burst.at_ns += more * BURST_NS;
 	p->burst.left = more < BURST_PREFIXES - p->burst.left ? p->burst.left + (unsigned)more
 							      : BURST_PREFIXES;
+	p->burst.runs &= p->burst.left < BURST_PREFIXES;
 }
 
 /* Of the next `count` prefixes: enum shard_bulk, of a whole table while the peer sends the initial table, or the answer to our ROUTE-REFRESH. */
@@ -74,7 +75,7 @@ bulk_of(const struct peer *p, enum family f, unsigned count)
 {
 	if (p->loading_table || p->family[f].refreshing || p->family[f].import_jobs.count > 0)
 		return BULK_TABLE;
-	return count > p->burst.left ? BULK_BURST : 0;
+	return p->burst.runs || count > p->burst.left ? BULK_BURST : 0;
 }
 
 /* False: reserved, without a meaning at an edge router (RFC 7274 2), or the number of "no label" in the RIB. */
@@ -376,8 +377,8 @@ run_count(struct peer *p, const struct input_update *in, uint64_t now) RUNS_ON(r
 		const struct input_field *f = &in->field[i];
 		uint64_t cost = run_add(p->speaker, f->family, f->count, f->bulk != 0, now);
 
-		if (!f->bulk)
-			p->burst.left -= f->count < p->burst.left ? f->count : p->burst.left;
+		p->burst.runs |= (f->bulk & BULK_BURST) != 0;
+		p->burst.left -= f->count < p->burst.left ? f->count : p->burst.left;
 		/* tables advance together, by octets: the cost varies */
 		if (!(f->bulk & BULK_TABLE))
 			p->share.ns += cost;

@@ -365,6 +365,7 @@ export_up(struct peer *p)
 
 		f->end_of_rib_received = f->end_of_rib_sent = f->refreshing = false;
 		f->not_before_ns = 0;
+		f->spreads = false;
 		/* RFC 4684 6: VPN routes wait for the memberships of the peer */
 		if (p->up->n.families & 1u << i &&
 			!(p->up->n.rt_constraint && VPN_FAMILIES >> i & 1))
@@ -567,14 +568,13 @@ family_run(struct peer_family *f, uint64_t deadline_ns, bool live, bool *taken)
 {
 	struct peer *p = f->peer;
 	struct connection *c = p->up;
-	bool sent = false;
 	struct update_turn t;
 
 	do {
 		t = family_send(f, deadline_ns, live, taken);
 		if (t.others)
 			update_groups_others(p->speaker->groups, &t, member_due, p->speaker);
-		sent |= t.len > 0;
+		f->spreads |= t.len > 0;
 	} while (t.state == TURN_MORE && !t.yields && t.len > 0 && output_empty(c) &&
 		 now_ns() < deadline_ns);
 	p->export_more |= t.state == TURN_MORE || t.state == TURN_HELD;
@@ -598,8 +598,9 @@ family_run(struct peer_family *f, uint64_t deadline_ns, bool live, bool *taken)
 		break;
 	}
 	family_wait(f, t.wait_ns);
-	if (sent)
+	if (f->spreads)
 		family_spread(f);
+	f->spreads = false;
 }
 
 /* ---- the end of an answer without BoRR and EoRR ---- */
