@@ -392,10 +392,16 @@ diff_lines(struct ctl *ctl, const json_t *result, size_t max)
 	{
 		const char *what = string_of(op, "op");
 		bool removed = strcmp(what, "remove") == 0, added = strcmp(what, "add") == 0;
-		const json_t *old = json_array_get(json_object_get(result, "old"), i);
+		const json_t *old = json_array_get(json_object_get(result, "old"), i),
+			     *value = removed ? old : json_object_get(op, "value"),
+			     *named = json_array_get(json_object_get(result, "elements"), i);
+		json_t *last = json_array_get(named, json_array_size(named) - 1);
 
 		if (i == max)
 			return;
+		/* the entries of a whole list say what list it is */
+		if (json_is_object(last) && json_is_object(value))
+			json_object_update_missing(last, (json_t *)(uintptr_t)value);
 		print_colour(ctl,
 			removed ? RED
 			: added ? GREEN
@@ -403,9 +409,7 @@ diff_lines(struct ctl *ctl, const json_t *result, size_t max)
 			removed ? "- "
 			: added ? "+ "
 				: "~ ");
-		printf("%s ",
-			place_text(NULL, json_array_get(json_object_get(result, "elements"), i),
-				string_of(op, "path"), place, sizeof(place)));
+		printf("%s ", place_text(NULL, named, string_of(op, "path"), place, sizeof(place)));
 		if (!added && old != NULL)
 			print_value(old);
 		if (!added && !removed)

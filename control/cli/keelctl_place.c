@@ -7,49 +7,61 @@
 #include <stdlib.h>
 #include <string.h>
 
-/* Words of keys that are neither settings nor clauses of a node; "": the key is named only at the end. */
-static const char *const key_words[][2] = {{"asn", "as-number"},
+/* Words of keys of peers and groups that are no settings; "": the key is named only at the end. */
+static const char *const peer_words[][2] = {{"asn", "as-number"},
 	{"import_policy", "route-policy import"}, {"export_policy", "route-policy export"},
 	{"keep_all_routes", "keep-all-routes"}, {"max_prefixes", "route-limit"},
 	{"route_refresh", "capability-advertise route-refresh"}, {"keepalive_s", "timer keepalive"},
-	{"families", ""}, {"timers", ""}, {"capabilities", ""}, {"peers", "peer"},
+	{"families", ""}, {"timers", ""}, {"capabilities", ""}, {NULL, NULL}};
+
+/* Words of other keys, except the clauses of a node. */
+static const char *const key_words[][2] = {{"asn", "as-number"}, {"peers", "peer"},
 	{"groups", "group"}, {"networks", "network"}, {"redistribute", "import-route"},
 	{"static_routes", "route-static"}, {"vrfs", "vpn-instance"}, {"ports", "port"},
 	{"route_policies", "route-policy"}, {"nodes", "node"}, {"match", "if-match"},
-	{"set", "apply"}, {"entries", "entry"}, {"ge", "greater-equal"}, {"le", "less-equal"}};
+	{"set", "apply"}, {"entries", "entry"}, {"ge", "greater-equal"}, {"le", "less-equal"},
+	{NULL, NULL}};
 
+/* `peer`: a key of a peer or a group. */
 static const char *
-word_of(const char *key, const struct policy_words *clauses)
+word_of(const char *key, const struct policy_words *clauses, bool peer)
 {
+	const char *const(*words)[2] = peer ? peer_words : key_words;
+
 	for (; clauses != NULL && clauses->words != NULL; clauses++) {
 		if (strcmp(clauses->key, key) == 0)
 			return clauses->words;
 	}
-	for (size_t i = 0; i < sizeof(key_words) / sizeof(key_words[0]); i++) {
-		if (strcmp(key_words[i][0], key) == 0)
-			return key_words[i][1];
+	for (; (*words)[0] != NULL; words++) {
+		if (strcmp((*words)[0], key) == 0)
+			return (*words)[1];
 	}
 	for (const struct policy_list_words *l = policy_list_words; l->word != NULL; l++) {
 		if (strcmp(l->section, key) == 0)
 			return l->word;
 	}
-	for (const struct setting *s = settings; s->words != NULL; s++) {
+	for (const struct setting *s = settings; peer && s->words != NULL; s++) {
 		if (strcmp(s->key, key) == 0)
 			return s->words;
 	}
 	return key;
 }
 
-/* "peer 192.0.2.1 of vpn-instance red"; without an identity "peer entry 3" */
+/* "peer 192.0.2.1 of vpn-instance red"; without an identity "peer entry 3". `next`: the element in this element, if known. */
 static void
-element_text(const char *key, const json_t *o, unsigned long index, char *buf, size_t size)
+element_text(const char *key, const json_t *o, const json_t *next, unsigned long index, char *buf,
+	size_t size)
 {
 	static const char *const keys[] = {"name", "address", "seq", "prefix", "source", "file"};
-	const char *word = word_of(key, NULL), *vrf = string_of(o, "vrf");
+	const char *word = word_of(key, NULL, false), *vrf = string_of(o, "vrf");
+	const json_t *entry = json_array_get(json_object_get(o, "entries"), 0);
 	bool named = *vrf != '\0' && strcmp(vrf, "default") != 0;
 	const json_t *id = NULL;
 	unsigned i = 0;
 
+	if (strcmp(key, "prefix_lists") == 0 &&
+		strchr(string_of(entry != NULL ? entry : next, "prefix"), ':') != NULL)
+		word = "ipv6-prefix";
 	while (i < sizeof(keys) / sizeof(keys[0]) && id == NULL)
 		id = json_object_get(o, keys[i++]);
 	if (json_is_string(id))
@@ -66,6 +78,8 @@ element_text(const char *key, const json_t *o, unsigned long index, char *buf, s
 const char *
 place_text(const json_t *document, const json_t *elements, const char *path, char *buf, size_t size)
 {
+	const bool peer =
+		strncmp(path, "/bgp/peers/", 11) == 0 || strncmp(path, "/bgp/groups/", 12) == 0;
 	const struct policy_words *clauses = NULL;
 	size_t at = 0, element = 0;
 
@@ -83,14 +97,16 @@ place_text(const json_t *document, const json_t *elements, const char *path, cha
 			index = strtoul(next + 1, &end, 10);
 			path = end;
 			document = json_array_get(document, index);
+			if (document == NULL)
+				element++;
 			element_text(key,
-				document != NULL ? document : json_array_get(elements, element++),
-				index, part, sizeof(part));
+				document != NULL ? document : json_array_get(elements, element - 1),
+				json_array_get(elements, element), index, part, sizeof(part));
 		} else {
+			const char *word = word_of(key, clauses, peer && at > 0);
+
 			snprintf(part, sizeof(part), "%s",
-				*path == '\0' && *word_of(key, clauses) == '\0'
-					? key
-					: word_of(key, clauses));
+				*path == '\0' && *word == '\0' ? key : word);
 		}
 		/* the words of an element of `bgp` say enough */
 		if (*part == '\0' ||

@@ -464,6 +464,11 @@ class Daemons(Pair):
                 (bgp + "quit; set /bgp/peers/1/b\u00fcro 5", "peer 192.0.2.99: b\u00fcro: unknown key; see keel.json(5)"),
                 ("system-view; ip ip-prefix some index 5 permit 1.0.0.0/8 less-equal 4", "ip-prefix some: index 5: less-equal: 4 is not an integer from 8 to 32"),
                 ("system-view; set /route_policies/0/nodes/0/match/med '\"x\"'", 'route-policy mark: node 10: if-match cost: "x" is not an integer'),
+                ("system-view; ip ipv6-prefix six index 5 permit 2001:db8::/32 less-equal 4", "ipv6-prefix six: index 5: less-equal: 4 is not an integer from 32 to 128"),
+                ("system-view; set /bgp/redistribute '[{\"source\":\"x\"}]'", "import-route x: source: "),
+                ("system-view; set /udp_tunnels '[{\"name\":\"t\",\"destination\":\"192.0.2.7\",\"source\":\"x\"}]'", "udp_tunnels t: source: "),
+                ("system-view; set /rpki '{\"caches\":[{\"address\":\"192.0.2.7\",\"password\":5}]}'", "rpki: caches 192.0.2.7: password: "),
+                (bgp + "peer 192.0.2.9 as-number 5; quit; set /bgp/peers/2/source x", "peer 192.0.2.9: connect-interface: "),
                 ("system-view; set /bgp/max_paths 0", "bgp: max_paths: 0 is not an integer from 1 to ")):
             self.good([line])
             status, out, err = self.ctl("commit")
@@ -473,6 +478,11 @@ class Daemons(Pair):
                            ("confirm", "no commit waits for a confirmation\n"), ("show vrf red", 'there is no VRF "red"\n')):
             status, out, err = self.ctl(line)
             self.assertEqual((status, out, err.startswith("keelctl: " + said)), (1, "", True), err)
+
+    def test_a_difference_of_an_ipv6_list(self):
+        self.addCleanup(self.good, "discard")
+        self.good(["system-view; ip ipv6-prefix six index 5 permit 2001:db8::/32"])
+        self.assertTrue(self.good("show diff").startswith("+ ipv6-prefix six {"))
 
     def test_other_shows(self):
         self.assertRegex(self.narrow("show version"), r"keeld \S+, pid \d+, up [^\n]+\nno data plane\n")
