@@ -1035,6 +1035,15 @@ position_of(const struct line *l, const char *word)
 
 	while (i < l->count && l->words[i] != word)
 		i++;
+	if (i < l->count)
+		return i;
+	/* a prefix written as address and length or mask: the address */
+	for (i = 0; i < l->count; i++) {
+		size_t len = strlen(l->words[i]);
+
+		if (strncmp(word, l->words[i], len) == 0 && word[len] == '/')
+			break;
+	}
 	return i;
 }
 
@@ -1121,7 +1130,7 @@ interpret_rest(struct command *c, const struct line *l, const struct fault *f)
 	if (has_scope(c))
 		return interpret_family(c, l, f);
 	if (c->prefix == c->prefix_text && !is_prefix(c->prefix))
-		return fault(f, "\"%.64s\" is not a prefix", c->prefix);
+		return fault_at(f, position_of(l, c->prefix), c->prefix, " is not a prefix");
 	if (c->kind == COMMAND_TRACE || c->kind == COMMAND_NETWORK || c->kind == COMMAND_STATIC ||
 		c->kind == COMMAND_LIST_ENTRY)
 		return c->prefix != NULL ? check_host_bits(c->prefix, l, f) : 0;

@@ -59,7 +59,7 @@ class Usage(unittest.TestCase):
         for line, shown, at in (("refresh bgp extenal import", None, 12), ("show\tbgp  peer x", None, "    \t" + 10 * " "),
                                 ('commit comment "b\u00fcro" frob', None, 22), ("commit comment \u6f22\u5b57 frob", None, 20), ("commit comment a\u0301 frob", None, 17),
                                 ("show fib  x # why", "show fib  x", 10), ("rollback # which", "rollback", 9), ("show history 1 2 | count 1", None, 15), ("rollback | count 1", None, 9), ("rollback  ", "rollback", 9),
-                                ("commit comment 'x", None, 15), ("show route peer 192.0.2.2 rec adv", None, 26), ("watch show frob now", "show frob now", 5)):
+                                ("commit comment 'x", None, 15), ("show route peer 192.0.2.2 rec adv", None, 26), ("watch show frob now", "show frob now", 5), ("display bgp routing-table 10.0.0.1 24", None, 26)):
             pad = at if isinstance(at, str) else at * " "
             for words, text in (([], line), ([line], None)):
                 status, out, err = keelctl(*words, stdin=text)

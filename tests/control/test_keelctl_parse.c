@@ -407,6 +407,15 @@ static const struct {
 	{"show route 2001:db8::ff/121",
 		"word 3 \"2001:db8::ff/121\" has host bits (set beyond its length): expected "
 		"2001:db8::80/121"},
+	{"display bgp routing-table 192.0.2.1 24",
+		"word 4 \"192.0.2.1/24\" has host bits (set beyond its length): expected "
+		"192.0.2.0/24"},
+	{"display bgp routing-table 192.0.2.1 255.255.255.0 longer-prefixes",
+		"word 4 \"192.0.2.1/24\" has host bits (set beyond its length): expected "
+		"192.0.2.0/24"},
+	{"display bgp routing-table 10.0.0.0 33", "word 4 \"10.0.0.0/33\" is not a prefix"},
+	{"display bgp ipv6 routing-table 10.0.0.0 8",
+		"word 5 \"10.0.0.0/8\" is not of ipv6-unicast"},
 	{"show route 128.0.0.0/0",
 		"word 3 \"128.0.0.0/0\" has host bits (set beyond its length): expected 0.0.0.0/0"},
 	{"show route longer", "word 3 \"longer\": expected ADDRESS, PREFIX, ipv4, ipv6, vpnv4, "
