@@ -129,6 +129,9 @@ class Lines(Pair):
             if matches_nobody(line):
                 self.assertEqual((status, out), (1, ""), text)
                 self.assertRegex(err, NOBODY, text)
+                words = line if view_of(line) == "user" else ["; ".join(ENTER[view_of(line)] + [text])]
+                self.assertIn("(-32004)", self.ctl(["--json"] + words)[2], text)
+                self.good("discard")
             else:
                 self.assertEqual(err, "", text)
                 self.assertIn(status, (0, 1), text)
@@ -151,6 +154,7 @@ class Lines(Pair):
                 self.assertNotRegex(err, FAULT, line)
                 if matches_nobody(line):
                     self.assertRegex(err, NOBODY, line)
+                    self.assertIn("(-32004)", self.ctl(["--json"] + (line if view == "user" else ["; ".join(ENTER[view] + [" ".join(line)])]))[2], line)
                 else:
                     self.assertNotRegex(err, NOBODY, line)
                 self.good("discard")
