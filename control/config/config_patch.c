@@ -778,16 +778,27 @@ diff_object(struct diff *d, const json_t *from, const json_t *to) /* NOLINT(misc
 }
 
 /*
- * The identity of an element: a text that stays when the element changes. Elements without a key of their own are identified by their whole
- * value. Allocated.
+ * The identity of an element: a text that stays when the element changes. With an address or a prefix the VPN instance belongs to the
+ * identity. The identity of an element without a key is the whole value. Allocated.
  */
 static char *
 identity_of(const json_t *element)
 {
 	for (size_t i = 0; i < IDENTITY_KEYS_ALONE; i++) {
 		const json_t *id = json_object_get(element, identity_keys[i]);
-		if (id)
-			return json_dumps(id, JSON_ENCODE_ANY | JSON_COMPACT);
+		const char *vrf = json_string_value(json_object_get(element, "vrf"));
+		char *text, *with_vrf;
+
+		if (!id)
+			continue;
+		text = json_dumps(id, JSON_ENCODE_ANY | JSON_COMPACT);
+		if (!text || !vrf || !strcmp(vrf, "default") ||
+			(strcmp(identity_keys[i], "address") && strcmp(identity_keys[i], "prefix")))
+			return text;
+		if (asprintf(&with_vrf, "%s %s", text, vrf) < 0)
+			with_vrf = NULL;
+		free(text);
+		return with_vrf;
 	}
 	return json_dumps(element, JSON_ENCODE_ANY | JSON_COMPACT | JSON_SORT_KEYS);
 }

@@ -522,6 +522,43 @@ test_diff_is_short(void **state)
 	json_decref(got);
 }
 
+/* One address in two VPN instances is two peers; "default" is the instance without a name; a port that moves stays. */
+static void
+test_diff_pairs_within_an_instance(void **state)
+{
+	static const char *const cases[][3] = {
+		{"{'peers': [{'address': '192.0.2.1', 'asn': 1}, {'address': '192.0.2.1', 'vrf': "
+		 "'red', 'asn': 2}]}",
+			"{'peers': [{'address': '192.0.2.1', 'vrf': 'red', 'asn': 3}]}",
+			"[{'op': 'remove', 'path': '/peers/0'}, {'op': 'replace', 'path': "
+			"'/peers/0/asn', 'value': 3}]"},
+		{"{'networks': [{'prefix': '10.0.0.0/8', 'vrf': 'blue'}, {'prefix': '10.0.0.0/8', "
+		 "'vrf': 'red'}]}",
+			"{'networks': [{'prefix': '10.0.0.0/8', 'vrf': 'red', 'policy': 'p'}]}",
+			"[{'op': 'remove', 'path': '/networks/0'}, {'op': 'add', 'path': "
+			"'/networks/0/policy', 'value': 'p'}]"},
+		{"{'peers': [{'address': '192.0.2.1', 'asn': 1}]}",
+			"{'peers': [{'address': '192.0.2.1', 'asn': 1, 'vrf': 'default'}]}",
+			"[{'op': 'add', 'path': '/peers/0/vrf', 'value': 'default'}]"},
+		{"{'ports': [{'name': 'p', 'vrf': 'red'}]}",
+			"{'ports': [{'name': 'p', 'vrf': 'blue'}]}",
+			"[{'op': 'replace', 'path': '/ports/0/vrf', 'value': 'blue'}]"},
+	};
+
+	(void)state;
+	for (size_t i = 0; i < sizeof(cases) / sizeof(cases[0]); i++) {
+		json_t *from = document_of(cases[i][0]), *to = document_of(cases[i][1]);
+		json_t *wanted = document_of(cases[i][2]), *got = config_diff(from, to);
+
+		if (!json_equal(got, wanted))
+			fail_msg("%zu: %s", i, json_dumps(got, 0));
+		json_decref(from);
+		json_decref(to);
+		json_decref(wanted);
+		json_decref(got);
+	}
+}
+
 /*
  * Each copy of /a into itself doubles the document: 40 copies would take the memory of the host, 18
  * make 524,288 values.
@@ -805,6 +842,7 @@ main(void)
 		cmocka_unit_test(test_equal_values_become_shared),
 		cmocka_unit_test(test_hidden_parts),
 		cmocka_unit_test(test_patch_faults),
+		cmocka_unit_test(test_diff_pairs_within_an_instance),
 		cmocka_unit_test(test_copies_are_bounded),
 		cmocka_unit_test(test_merges),
 		cmocka_unit_test(test_diff_makes_what_it_says),
