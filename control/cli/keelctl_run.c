@@ -24,10 +24,15 @@ read_params(struct ctl *ctl, const char *text)
 	json_t *params = from_stdin ? json_loadf(stdin, JSON_REJECT_DUPLICATES, &error)
 				    : json_loads(text, JSON_REJECT_DUPLICATES, &error);
 
-	if (params == NULL)
+	if (params == NULL) {
+		char *near = strstr(error.text, " near "); /* perhaps a password */
+
+		if (near != NULL)
+			*near = '\0';
 		ctl_fail(ctl, EXIT_USAGE,
 			"the parameters are not a JSON object: line %d, column %d: %s", error.line,
 			error.column, text_safe(error.text));
+	}
 	return params;
 }
 

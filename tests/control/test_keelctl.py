@@ -83,6 +83,13 @@ class Usage(unittest.TestCase):
                 if len(words) < 2:
                     self.assertRegex(err, "^%s(line 1|command 1|keelctl): " % re.escape(shown))
 
+    def test_no_message_quotes_json(self):
+        for text in ('{"password" "S3cret"}', '{"password": S3cret}', '{"password": "S3cret" 1}', '{"password": "S3cret", "password": "S3cret"}'):
+            for words, stdin in ((("rpc", "config.edit", text), None), (("rpc", "config.edit", "-"), text), ((), "rpc config.edit " + text)):
+                status, out, err = keelctl(*words, stdin=stdin)
+                self.assertEqual((status, out), (2, ""))
+                self.assertNotIn("cret", err)
+
     def interrupted_list(self, words, end):
         """The run of keelctl with a daemon that answers one page of a list, then calls end(keelctl)."""
         with tempfile.TemporaryDirectory() as folder, socket.socket(socket.AF_UNIX) as listener:
