@@ -607,7 +607,7 @@ sorted_add(struct sorted *s, const char *prefix, size_t at)
 	*l = (struct sorted_line){.at = at, .len = (size_t)ftello(s->out) - at};
 	snprintf(address, sizeof(address), "%.*s", (int)len, prefix);
 	inet_pton(strchr(address, ':') != NULL ? AF_INET6 : AF_INET, address, l->prefix);
-	l->prefix[16] = prefix[len] == '/' ? (unsigned char)atoi(prefix + len + 1) : 0;
+	l->prefix[16] = prefix[len] == '/' ? (unsigned char)strtoul(prefix + len + 1, NULL, 10) : 0;
 	/* larger runs later: their number stays small */
 	if (at + s->count * sizeof(*l) > RUN_OCTETS * (1 + s->runs / 16))
 		sorted_run(s);

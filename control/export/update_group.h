@@ -273,9 +273,10 @@ typedef void update_due(void *ctx, struct peer_id id);
  * deadline, and for one group at least. Calls `due` for the members with new messages: a turn with update_io.live sends the messages. True: more changes, or
  * more groups, are due, as update_groups_live_due() tells.
  */
-bool update_groups_live_due(struct update_groups *s) RUNS_ON(role_session);
 bool update_groups_live(struct update_groups *s, uint64_t deadline_ns, update_due *due, void *ctx)
 	RUNS_ON(role_session);
+/* True if live changes were not read, or a pass has not come to all groups. */
+bool update_groups_live_due(struct update_groups *s) RUNS_ON(role_session);
 /*
  * Once a turn of the thread, after update_groups_gather(): calls `due` for the members whose tables have new entries in the journal. The groups of other tables
  * pass these entries later, at update_groups_pass_ns() at the latest: monotonic time, 0: all have passed.

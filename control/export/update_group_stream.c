@@ -645,15 +645,18 @@ live_waits(const struct update_group *g)
 
 static bool slowest_fall_behind(struct update_group *g, uint64_t deadline_ns);
 
-static void
-live_finish(struct update_group *g, uint64_t passed) RUNS_ON(role_session)
+/* Packs the changes of the batch; without changes forgets the attributes of routes that members have. True: packed. */
+static bool
+changes_finish(struct update_group *g, uint64_t passed) RUNS_ON(role_session)
 {
-	if (g->set->change_count > 0) {
+	bool any = g->set->change_count > 0;
+
+	if (any)
 		batch_finish(g, passed);
-		g->version++;
-	} else if (g->set->made_count > 0) {
-		batch_reset(g->set); /* attributes of routes that members have */
-	}
+	else if (g->set->made_count > 0)
+		batch_reset(g->set);
+	g->version += any;
+	return any;
 }
 
 /* Announces live changes that the group has not read; withdrawals keep the order of the journal. True: the stream has new messages. */
@@ -691,9 +694,9 @@ live_announce(struct update_group *g, uint64_t deadline_ns) RUNS_ON(role_session
 		key_copy(&k, &view);
 		change_apply(g, id, &k, &o, false, false);
 		if (batch_full(s))
-			live_finish(g, passed);
+			(void)changes_finish(g, passed);
 	}
-	live_finish(g, passed);
+	(void)changes_finish(g, passed);
 	s->live = false;
 	tail_need(g);
 	if (g->catch_up == CATCH_UP_NONE)
@@ -726,8 +729,8 @@ update_groups_live_due(struct update_groups *s)
 bool
 update_groups_live(struct update_groups *s, uint64_t deadline_ns, update_due *due, void *ctx)
 {
-	rules_run_end(
-		s); /* cached peers and sets are older than the entries, or than a quiescent report */
+	/* cached peers and sets are older than the entries, or than a quiescent report */
+	rules_run_end(s);
 	if (s->news.next == NULL) {
 		s->news.bulk = journal_bulk(s->journal);
 		if (!news_read(s))
@@ -1214,7 +1217,7 @@ stream_produce(struct update_group *g, uint64_t deadline_ns)
 {
 	struct positions before, now;
 	uint64_t passed;
-	bool done;
+	bool done, quick;
 
 	if (g->error != 0)
 		return false;
@@ -1234,17 +1237,11 @@ stream_produce(struct update_group *g, uint64_t deadline_ns)
 	now = positions_of(g);
 	done = g->set->change_count + g->set->quick_count > 0 ||
 	       memcmp(&now, &before, sizeof(now)) != 0;
-	if (g->set->change_count > 0) {
-		batch_finish(g, passed);
+	quick = g->set->quick_count > 0;
+	/* the last term: members that are behind wait for a place in the journal */
+	if (!changes_finish(g, passed) && (quick || (done && g->behind_count > 0)))
 		g->version++;
-	} else if (g->set->quick_count > 0) {
-		g->set->quick_count = 0;
-		g->version++;
-	} else if (done && g->behind_count > 0) {
-		g->version++; /* members that are behind wait for a place in the journal */
-	}
-	if (g->set->made_count > 0)
-		batch_reset(g->set); /* attributes of routes that members have */
+	g->set->quick_count = 0;
 	tail_need(g);
 	if (g->catch_up == CATCH_UP_NONE)
 		journal_unpin(g->cursor);
