@@ -445,7 +445,7 @@ expect_offload(const char *path, const char *want)
 static void
 test_vlan_offload(void **state)
 {
-	struct netlink *killed;
+	struct netlink *killed = NULL;
 	char path[NET_FEATURE_PATH], value[8];
 
 	(void)state;
