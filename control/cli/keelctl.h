@@ -76,6 +76,7 @@ struct ctl {
 	char policy[64]; /* in the view of a node of a route policy */
 	unsigned node;
 	bool leave; /* after quit in the user view */
+	bool secret; /* the last line may hold a password */
 	char others[256]; /* the users with edits that the shell has named last */
 	/* Asks for confirmation before sessions are reset; NULL: no confirmation. */
 	bool (*ask)(struct ctl *ctl, const char *question);
@@ -133,6 +134,8 @@ void run_words(struct ctl *ctl, char *const *words, unsigned count);
 /* Runs commands joined by `;` or newlines, up to the first error; modifies `text`. */
 void run_text(struct ctl *ctl, char *text, const char *where);
 void run_stdin(struct ctl *ctl);
+/* True if the line may hold a password, which is overwritten then. */
+bool has_secret(char *line);
 void prompt_text(struct ctl *ctl, char *buf, size_t size);
 
 /* ---- keelctl_output.c: filters of the output, and the pager ---- */

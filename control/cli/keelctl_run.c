@@ -302,6 +302,14 @@ secret_hide(char *line, bool *shown)
 	return (size_t)(from - line);
 }
 
+bool
+has_secret(char *line)
+{
+	bool shown;
+
+	return line == NULL || secret_hide(line, &shown) != SIZE_MAX;
+}
+
 /*
  * Shows the place of the wrong word, the last of `count` words or after the last, in the line. True if
  * the word may be part of a password.
@@ -537,12 +545,17 @@ run_words(struct ctl *ctl, char *const *words, unsigned count)
 		return;
 	}
 	if (bar == 0 || command_parse(ctl->view, words, bar, &command, error, sizeof(error)) != 0) {
+		for (unsigned i = 1; i < count; i++)
+			ctl->secret |= strcmp(words[i], "p") == 0; /* perhaps `password` */
 		line_wrong(ctl, words, bar, command.wrong, error);
 		/* the lines that follow must not edit the node of the view before */
 		if (bar > 0 && ctl->view == VIEW_POLICY && is_node_header(words[0]))
 			ctl->view = VIEW_SYSTEM;
 		return;
 	}
+	/* words may be abbreviated */
+	ctl->secret |= command.setting != NULL && (strcmp(command.setting, "simple") == 0 ||
+							  strcmp(command.setting, "cipher") == 0);
 	filtered_run(ctl, &command, words + bar, count - bar, is_show(&command));
 }
 
@@ -576,6 +589,7 @@ run_text(struct ctl *ctl, char *text, const char *where)
 			run_words(ctl, words, (unsigned)n);
 	}
 	ctl->typed = NULL;
+	ctl->secret |= has_secret(typed);
 	free(typed);
 }
 

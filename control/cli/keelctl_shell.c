@@ -217,7 +217,7 @@ complete_key(EditLine *el, int key)
 
 /* ---- history ---- */
 
-/* Readable by the owner only: lines may contain secrets. */
+/* Readable by the owner only. */
 static void
 history_file(void)
 {
@@ -249,6 +249,16 @@ history_open(void)
 	history_file();
 	if (*shell.file != '\0')
 		history(shell.history, &event, H_LOAD, shell.file);
+	/* of a version that kept passwords */
+	for (int more = history(shell.history, &event, H_LAST); more >= 0;) {
+		char *line = strdup(event.str);
+		int number = event.num;
+
+		more = history(shell.history, &event, H_PREV);
+		if (has_secret(line))
+			history(shell.history, &(HistEvent){0}, H_DEL, number);
+		free(line);
+	}
 }
 
 static void
@@ -368,12 +378,13 @@ run_line(const char *line)
 
 	if (text == NULL)
 		return;
-	if (text[strspn(text, " \t\r\n")] != '\0' && shell.history != NULL)
-		history(shell.history, &event, H_ENTER, line);
 	shell.ctl->status = EXIT_DONE;
+	shell.ctl->secret = text[strspn(text, " \t\r\n")] == '\0';
 	shell.ctl->where[0] = '\0';
 	ctl_interrupt_clear();
 	run_text(shell.ctl, text, NULL);
+	if (!shell.ctl->secret && shell.history != NULL)
+		history(shell.history, &event, H_ENTER, line);
 	ctl_progress_end(shell.ctl);
 	fflush(stdout);
 	free(text);

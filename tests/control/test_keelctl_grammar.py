@@ -434,6 +434,20 @@ class Lines(Pair):
         with open(path) as f:
             self.assertLessEqual(len(f.readlines()), 1001)
 
+    def test_the_history_holds_no_password(self):
+        path = os.path.join(self.dir, ".keel_history")
+        with open(path, "w") as f:
+            f.write("_HiStOrY_V2_\nshow\\040jobs\npeer\\040192.0.2.98\\040password\\040simple\\040S3cret\nshow\\040mrt\n")
+        shell = self.shell()
+        for line in ("show rib", "system-view", "bgp 64512", "peer 192.0.2.98 password simple S3cret", "p 192.0.2.98 p s S3cret", "pe 192.0.2.98 p s S3cret", "peer 192.0.2.98 pasword S3cret",
+                     "quit", "set /bgp/peers/0/password S3cret", "show rib; bgp 64512; peer 192.0.2.98 pas cip S3cret; discard", 'peer 192.0.2.98 password simple "S3cret',
+                     'rpc config.edit {"merge":{"rpki":{"caches":[{"address":"192.0.2.7","password":"S3cret"}]}}}', "neighbor 192.0.2.98 password S3cret", "return", "show vrf", "discard"):
+            shell.line(line)
+        self.assertEqual(shell.end(), 0)
+        with open(path) as f:
+            kept = f.read().replace("\\012", "").replace("\\040", " ").split("\n")[1:-1]
+        self.assertEqual(kept, ["show jobs", "show mrt", "show rib", "system-view", "bgp 64512", "quit", "return", "show vrf", "discard"])
+
     def test_interrupt(self):
         """Ctrl-C discards a line, and ends the wait for an answer; the shell continues."""
         path = os.path.join(self.dir, "silent.sock")
