@@ -47,7 +47,7 @@ int client_receive(struct client *c, client_waiting *waiting, void *arg, json_t 
  */
 int client_next(struct client *c, client_waiting *waiting, void *arg, json_t **params);
 
-/* ---- keelctl.c ---- */
+/* ---- keelctl_call.c ---- */
 
 struct ctl {
 	const char *socket;
@@ -127,7 +127,17 @@ json_t *ctl_next_event(struct ctl *ctl);
 void ctl_progress(struct ctl *ctl, const char *fmt, ...) __attribute__((format(printf, 2, 3)));
 void ctl_progress_end(struct ctl *ctl);
 
+/* What carries out a line; named by the grammar, and described by the help there. */
+typedef void command_function(struct ctl *ctl, const struct command *c);
+
 /* ---- keelctl_run.c: runs commands, single or in scripts ---- */
+
+command_function rpc_command, help_command, watch_command, enter_system, enter_bgp, enter_family,
+	enter_policy, remove_node, view_return, view_quit;
+/* Calls the method of the rule with the VALUES of the line, and prints the answer as the rule says. */
+command_function show_answer;
+/* The VALUES of the line by their names, and the address family where the rule wants one. */
+json_t *command_params(const struct command *c);
 
 /* Runs one command in the current view; sets ctl->status. */
 void run_words(struct ctl *ctl, char *const *words, unsigned count);
@@ -204,13 +214,14 @@ void shell_run(struct ctl *ctl);
 
 /* ---- keelctl_refresh.c: refresh, reset, preview ---- */
 
-void refresh_command(struct ctl *ctl, const struct command *c);
-void reset_command(struct ctl *ctl, const struct command *c);
-void preview_command(struct ctl *ctl, const struct command *c);
+command_function refresh_command, reset_command, preview_command;
+/* The parameters of bgp.refresh and bgp.reset that say which peers. */
+json_t *peers_params(const struct command *c);
 
 /* ---- keelctl_config.c: candidate and history ---- */
 
-void config_command(struct ctl *ctl, const struct command *c);
+command_function commit_command, confirm_command, reload_command, rollback_command, resolve_command,
+	discard_command;
 void effects_print(struct ctl *ctl, const json_t *effects);
 void show_history(struct ctl *ctl, const json_t *result);
 void show_diff(struct ctl *ctl, const json_t *result);
@@ -221,7 +232,24 @@ void config_note_others(struct ctl *ctl);
 
 /* ---- keelctl_edit.c: lines of the BGP and family views edit the candidate ---- */
 
-void edit_command(struct ctl *ctl, const struct command *c);
+/* The state of one line. */
+struct edit {
+	struct ctl *ctl;
+	const struct command *c;
+	json_t *document; /* the candidate; modified in place */
+	json_t *bgp; /* document["bgp"] */
+	json_t *object; /* the peer or group of the line */
+	const char *family;
+	char note[256]; /* for the user, after the edit */
+};
+/* Of rules: apply the line. 0; -1 after a message. */
+typedef int edit_function(struct edit *e);
+edit_function set_asn, set_group, set_route_refresh, set_enable, set_keep, set_policy, set_setting,
+	remove_peer, edit_network, edit_import_route, edit_static, edit_group, remove_bgp;
+
+command_function edit_command, edit_path;
+/* Prints an error that depends on the configuration. Always -1. */
+int edit_refuse(struct edit *e, const char *fmt, ...) __attribute__((format(printf, 2, 3)));
 /* bgp N: false, after an error message, unless N is router.asn. */
 bool edit_asn_agrees(struct ctl *ctl, unsigned asn);
 
@@ -266,10 +294,9 @@ extern const struct policy_list_words policy_list_words[];
 extern const struct policy_words policy_conditions[], policy_changes[];
 /* {keyword, value in keel.json}, where they differ */
 extern const char *const policy_values[][2];
-/* The section that the line edits. */
-const char *policy_section(const struct command *c);
-/* Applies a line to a document with the section. A text in `note` is for the user. 0; -1 after a message. */
-int edit_policy_line(struct ctl *ctl, const struct command *c, json_t *document, char note[256]);
+/* The section that a line of lists edits. */
+const char *list_section(const struct command *c);
+edit_function add_entry, remove_entry, put_node, remove_policy, edit_member, edit_node;
 
 /* ---- keelctl_place.c ---- */
 
@@ -282,39 +309,35 @@ const char *place_text(
 
 /* ---- keelctl_import.c ---- */
 
-void import_command(struct ctl *ctl, const struct command *c);
+command_function import_command;
 
 /* ---- keelctl_doctor.c ---- */
 
 /* Prints what this machine lacks for ports and workers; status EXIT_REFUSED if a check fails. */
-void doctor_command(struct ctl *ctl, const struct command *c);
+command_function doctor_command;
 
 /* ---- keelctl_lines.c ---- */
 
 /* display current-configuration, display this */
-void display_lines(struct ctl *ctl, const struct command *c);
+command_function display_lines;
 
 /* ---- keelctl_show.c, keelctl_route.c ---- */
 
-void show_command(struct ctl *ctl, const struct command *c);
-void show_bgp_peer(struct ctl *ctl, const struct command *c);
-void show_faults(struct ctl *ctl, const struct command *c);
-void show_route(struct ctl *ctl, const struct command *c);
-void show_jobs(struct ctl *ctl, const json_t *result);
+command_function show_bgp_summary, show_bgp_peer, show_configuration, show_route;
+typedef void answer_function(struct ctl *ctl, const json_t *result);
+answer_function show_faults, show_fib_lookup, show_fib_stats, show_dataplane, show_neighbors,
+	show_threads, show_version, show_forwarder, show_jobs, show_rib, show_vrf, show_rpki,
+	show_bmp, show_mrt;
 
 /* ---- keelctl_see.c ---- */
 
 /* "policy NAME, node 20", "policy NAME, no node"; nothing without a policy. */
 void print_policy_node(const json_t *o);
-void show_fate(struct ctl *ctl, const struct command *c);
-void show_changes(struct ctl *ctl, const struct command *c);
-void trace_command(struct ctl *ctl, const struct command *c);
-void monitor_command(struct ctl *ctl, const struct command *c);
+command_function show_fate, show_changes, trace_command, monitor_command;
 
 /* ---- keelctl_policy.c ---- */
 
-void show_policy(struct ctl *ctl, const struct command *c);
-void show_refresh(struct ctl *ctl, const struct command *c);
+command_function show_policy, show_refresh;
 
 /* ---- keelctl_text.c: formatted values and tables ---- */
 

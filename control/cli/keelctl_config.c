@@ -179,7 +179,7 @@ call_with_force(struct ctl *ctl, const struct command *c, const char *method, js
 	bool terminal = ctl->terminal && !ctl->script && !ctl->json && isatty(STDIN_FILENO);
 	json_t *error, *result;
 
-	json_object_set_new(params, "force", json_boolean(c->force));
+	json_object_set_new(params, "force", json_boolean(keyword(c, "force")));
 	result = ctl_ask(ctl, method, json_incref(params), &error);
 	/* sessions that came up meanwhile are asked for, too */
 	while (number_of(error, "code") == CODE_NEEDS_FORCE && terminal) {
@@ -197,7 +197,7 @@ call_with_force(struct ctl *ctl, const struct command *c, const char *method, js
 		ctl_refused(ctl, method, error);
 		if (number_of(error, "code") == CODE_NEEDS_FORCE)
 			ctl_fail(ctl, EXIT_REFUSED, "nothing was committed; `%s force` ends them",
-				c->kind == COMMAND_COMMIT ? "commit" : "rollback ID");
+				keyword(c, "commit") != NULL ? "commit" : "rollback ID");
 		if (!ctl->json)
 			files_left_print(ctl, json_object_get(error, "data"));
 	}
@@ -206,69 +206,84 @@ call_with_force(struct ctl *ctl, const struct command *c, const char *method, js
 	return result;
 }
 
-/* *diff: what the commit publishes; NULL with --json. */
-static json_t *
-commit_call(struct ctl *ctl, const struct command *c, json_t **diff)
+/*
+ * Prints what a command has changed: `text`, unless NULL, else the result of a commit. Takes `result`, which may
+ * be NULL, and `diff`, of config.diff just before.
+ */
+static void
+changed_print(struct ctl *ctl, json_t *result, json_t *diff, const char *text, unsigned confirm_s)
 {
-	json_t *params = json_pack("{s:s*}", "comment", c->text);
-
-	if (c->number > 0)
-		json_object_set_new(params, "confirm_s", json_integer(c->number));
-	if (c->policy_files)
-		json_object_set_new(params, "policy_files", json_true());
-	*diff = ctl->json ? NULL : ctl_try(ctl, "config.diff", NULL);
-	if (*diff != NULL)
-		json_object_set(params, "if_revision", json_object_get(*diff, "revision"));
-	return call_with_force(ctl, c, "config.commit", params);
-}
-
-static json_t *
-config_call(struct ctl *ctl, const struct command *c, json_t **diff)
-{
-	*diff = NULL;
-	switch (c->kind) {
-	case COMMAND_COMMIT:
-		return commit_call(ctl, c, diff);
-	case COMMAND_ROLLBACK:
-		return call_with_force(
-			ctl, c, "config.rollback", json_pack("{s:I}", "to", (json_int_t)c->number));
-	case COMMAND_CONFIRM:
-		return ctl_call(ctl, "config.confirm", NULL);
-	case COMMAND_RELOAD:
-		return ctl_call(ctl, "config.reload", NULL);
-	case COMMAND_RESOLVE:
-		return ctl_call(ctl, "config.resolve", json_pack("{s:s}", "keep", c->keep));
-	default:
-		return ctl_call(ctl, "config.discard", NULL);
+	if (result != NULL && ctl->json) {
+		ctl_print_json(result, false);
+	} else if (result != NULL) {
+		if (text != NULL)
+			puts(text);
+		else
+			commit_print(ctl, result, confirm_s);
+		published_print(ctl, diff, result);
 	}
+	json_decref(diff);
+	json_decref(result);
 }
 
 void
-config_command(struct ctl *ctl, const struct command *c)
+commit_command(struct ctl *ctl, const struct command *c)
 {
-	json_t *diff, *result = config_call(ctl, c, &diff);
+	json_t *params = json_pack("{s:s*}", "comment", arg(c, "text")),
+	       *diff = ctl->json ? NULL : ctl_try(ctl, "config.diff", NULL);
 
-	if (result == NULL) {
-		json_decref(diff);
-		return;
-	}
-	if (ctl->json)
-		ctl_print_json(result, false);
-	else if (c->kind == COMMAND_RELOAD && json_is_null(json_object_get(result, "commit")))
-		puts("the file has not changed");
-	else if (c->kind == COMMAND_COMMIT || c->kind == COMMAND_ROLLBACK ||
-		 c->kind == COMMAND_RELOAD)
-		commit_print(ctl, result, c->kind == COMMAND_COMMIT ? c->number : 0);
-	else if (c->kind == COMMAND_RESOLVE)
-		puts("no conflicts; `show diff` shows what a commit would change");
-	else
-		puts(c->kind == COMMAND_CONFIRM
-				? "confirmed"
-				: "the candidate is the running configuration again");
-	if (!ctl->json)
-		published_print(ctl, diff, result);
-	json_decref(diff);
-	json_decref(result);
+	if (arg(c, "seconds") != NULL)
+		json_object_set_new(
+			params, "confirm_s", json_integer((json_int_t)arg_number(c, "seconds")));
+	if (keyword(c, "policy-files") != NULL)
+		json_object_set_new(params, "policy_files", json_true());
+	if (diff != NULL)
+		json_object_set(params, "if_revision", json_object_get(diff, "revision"));
+	changed_print(ctl, call_with_force(ctl, c, "config.commit", params), diff, NULL,
+		(unsigned)arg_number(c, "seconds"));
+}
+
+void
+rollback_command(struct ctl *ctl, const struct command *c)
+{
+	json_t *params = json_pack("{s:I}", "to", (json_int_t)arg_number(c, "id"));
+
+	changed_print(ctl, call_with_force(ctl, c, "config.rollback", params), NULL, NULL, 0);
+}
+
+void
+reload_command(struct ctl *ctl, const struct command *c)
+{
+	json_t *result = ctl_call(ctl, "config.reload", NULL);
+
+	(void)c;
+	changed_print(ctl, result, NULL,
+		json_is_null(json_object_get(result, "commit")) ? "the file has not changed" : NULL,
+		0);
+}
+
+void
+confirm_command(struct ctl *ctl, const struct command *c)
+{
+	(void)c;
+	changed_print(ctl, ctl_call(ctl, "config.confirm", NULL), NULL, "confirmed", 0);
+}
+
+void
+resolve_command(struct ctl *ctl, const struct command *c)
+{
+	json_t *params = json_pack("{s:s}", "keep", keyword(c, "mine|theirs"));
+
+	changed_print(ctl, ctl_call(ctl, "config.resolve", params), NULL,
+		"no conflicts; `show diff` shows what a commit would change", 0);
+}
+
+void
+discard_command(struct ctl *ctl, const struct command *c)
+{
+	(void)c;
+	changed_print(ctl, ctl_call(ctl, "config.discard", NULL), NULL,
+		"the candidate is the running configuration again", 0);
 }
 
 /* ---- shows ---- */

@@ -14,22 +14,8 @@
 #define TRIES 64 /* limit of retries after concurrent edits */
 #define NOT_FOUND (-32004)
 
-/* The state of one line. */
-struct edit {
-	struct ctl *ctl;
-	const struct command *c;
-	json_t *document; /* the candidate; modified in place */
-	json_t *bgp; /* document["bgp"] */
-	json_t *object; /* the peer or group of the line */
-	const char *family;
-	char note[256]; /* printed after the edit */
-};
-
-static int refuse(struct edit *e, const char *fmt, ...) __attribute__((format(printf, 2, 3)));
-
-/* Prints an error that depends on the configuration. Always -1. */
-static int
-refuse(struct edit *e, const char *fmt, ...)
+int
+edit_refuse(struct edit *e, const char *fmt, ...)
 {
 	char text[512];
 	va_list ap;
@@ -92,28 +78,30 @@ find_peer(const struct edit *e, const char *address, size_t *at)
 static bool
 is_group(const struct edit *e)
 {
-	return e->c->group != NULL;
+	return arg(e->c, "group") != NULL;
 }
 
 static const char *
 name_of(const struct edit *e)
 {
-	return is_group(e) ? e->c->group : e->c->peer;
+	return is_group(e) ? arg(e->c, "group") : arg(e->c, "peer");
 }
 
 /* Finds the peer or group of the line. 0; -1 with a message if not found. */
 static int
 find_object(struct edit *e, size_t *at)
 {
-	e->object = is_group(e) ? find_group(e, e->c->group, at) : find_peer(e, e->c->peer, at);
+	e->object = is_group(e) ? find_group(e, arg(e->c, "group"), at)
+				: find_peer(e, arg(e->c, "peer"), at);
 	if (e->object != NULL)
 		return 0;
 	if (is_group(e))
-		return refuse(e, "there is no group \"%.64s\"%s", e->c->group, NOT_THERE(e->ctl));
+		return edit_refuse(
+			e, "there is no group \"%.64s\"%s", arg(e->c, "group"), NOT_THERE(e->ctl));
 	if (strcmp(view_vrf(e), "default") != 0)
-		return refuse(e, "there is no peer %.64s in VRF %.64s%s", e->c->peer, view_vrf(e),
-			NOT_THERE(e->ctl));
-	return refuse(e, "there is no peer %.64s%s", e->c->peer, NOT_THERE(e->ctl));
+		return edit_refuse(e, "there is no peer %.64s in VRF %.64s%s", arg(e->c, "peer"),
+			view_vrf(e), NOT_THERE(e->ctl));
+	return edit_refuse(e, "there is no peer %.64s%s", arg(e->c, "peer"), NOT_THERE(e->ctl));
 }
 
 /* The member `key` of the object or, for a peer, of its group; *inherited: of the group. */
@@ -158,7 +146,7 @@ keep_member_families(struct edit *e, bool enable)
 	{
 		const char *theirs;
 
-		if (strcmp(string_of(peer, "group"), e->c->group) != 0)
+		if (strcmp(string_of(peer, "group"), arg(e->c, "group")) != 0)
 			continue;
 		theirs = implicit_family(e, peer);
 		if (theirs == NULL || strcmp(theirs, e->family) == 0)
@@ -250,7 +238,8 @@ family_inherited(const struct edit *e)
 static int
 add_peer(struct edit *e)
 {
-	json_t *peer = json_pack("{s:s, s:I}", "address", e->c->peer, "asn", (json_int_t)e->c->asn);
+	json_t *peer = json_pack(
+		"{s:s, s:I}", "address", arg(e->c, "peer"), "asn", (json_int_t)command_asn(e->c));
 
 	if (strcmp(view_vrf(e), "default") != 0)
 		json_object_set_new(peer, "vrf", json_string(view_vrf(e)));
@@ -260,24 +249,24 @@ add_peer(struct edit *e)
 	return 0;
 }
 
-static int
+int
 set_asn(struct edit *e)
 {
 	bool inherited;
 	size_t at;
 
-	if (!e->c->undo && !is_group(e) && find_peer(e, e->c->peer, &at) == NULL)
+	if (!e->c->undo && !is_group(e) && find_peer(e, arg(e->c, "peer"), &at) == NULL)
 		return add_peer(e);
 	if (find_object(e, &at) != 0)
 		return -1;
 	if (!e->c->undo)
-		return json_object_set_new(e->object, "asn", json_integer(e->c->asn));
+		return json_object_set_new(e->object, "asn", json_integer(command_asn(e->c)));
 	if (json_integer_value(effective_member(e, e->object, "asn", &inherited)) !=
-		(json_int_t)e->c->asn)
-		return refuse(e, "the AS number of %.64s is %lld, not %u", name_of(e),
+		(json_int_t)command_asn(e->c))
+		return edit_refuse(e, "the AS number of %.64s is %lld, not %u", name_of(e),
 			(long long)json_integer_value(
 				effective_member(e, e->object, "asn", &inherited)),
-			e->c->asn);
+			command_asn(e->c));
 	if (is_group(e))
 		return json_object_del(e->object, "asn");
 	/* as-number created the peer */
@@ -290,17 +279,17 @@ joins_as_new(const struct edit *e)
 {
 	size_t at;
 
-	return !e->c->undo && !is_group(e) && find_peer(e, e->c->peer, &at) == NULL &&
-	       json_object_get(find_group(e, e->c->name, &at), "asn") != NULL;
+	return !e->c->undo && !is_group(e) && find_peer(e, arg(e->c, "peer"), &at) == NULL &&
+	       json_object_get(find_group(e, arg(e->c, "name"), &at), "asn") != NULL;
 }
 
-static int
+int
 set_group(struct edit *e)
 {
 	size_t at, group_at;
 
 	if (joins_as_new(e)) {
-		json_t *peer = json_pack("{s:s}", "address", e->c->peer);
+		json_t *peer = json_pack("{s:s}", "address", arg(e->c, "peer"));
 
 		if (strcmp(view_vrf(e), "default") != 0)
 			json_object_set_new(peer, "vrf", json_string(view_vrf(e)));
@@ -309,19 +298,21 @@ set_group(struct edit *e)
 	if (find_object(e, &at) != 0)
 		return -1;
 	if (is_group(e))
-		return refuse(
-			e, "\"%.64s\" is a group, and a group cannot join a group", e->c->group);
+		return edit_refuse(e, "\"%.64s\" is a group, and a group cannot join a group",
+			arg(e->c, "group"));
 	if (e->c->undo) {
-		if (strcmp(string_of(e->object, "group"), e->c->name) != 0)
-			return refuse(e, "%.64s is not in group \"%.64s\"", e->c->peer, e->c->name);
+		if (strcmp(string_of(e->object, "group"), arg(e->c, "name")) != 0)
+			return edit_refuse(e, "%.64s is not in group \"%.64s\"", arg(e->c, "peer"),
+				arg(e->c, "name"));
 		return json_object_del(e->object, "group");
 	}
-	if (find_group(e, e->c->name, &group_at) == NULL)
-		return refuse(e, "there is no group \"%.64s\"%s", e->c->name, NOT_THERE(e->ctl));
-	return json_object_set_new(e->object, "group", json_string(e->c->name));
+	if (find_group(e, arg(e->c, "name"), &group_at) == NULL)
+		return edit_refuse(
+			e, "there is no group \"%.64s\"%s", arg(e->c, "name"), NOT_THERE(e->ctl));
+	return json_object_set_new(e->object, "group", json_string(arg(e->c, "name")));
 }
 
-static int
+int
 set_route_refresh(struct edit *e)
 {
 	size_t at;
@@ -332,7 +323,7 @@ set_route_refresh(struct edit *e)
 		"route_refresh", json_boolean(!e->c->undo));
 }
 
-static int
+int
 set_enable(struct edit *e)
 {
 	size_t at;
@@ -346,7 +337,7 @@ set_enable(struct edit *e)
 	return 0;
 }
 
-static int
+int
 set_keep(struct edit *e)
 {
 	const json_t *own, *inherited;
@@ -365,11 +356,11 @@ set_keep(struct edit *e)
 	return 0;
 }
 
-static int
+int
 set_policy(struct edit *e)
 {
-	const char *key = strcmp(e->c->direction, "import") == 0 ? "import_policy"
-								 : "export_policy",
+	const char *key = strcmp(keyword(e->c, "import|export"), "import") == 0 ? "import_policy"
+										: "export_policy",
 		   *is;
 	const json_t *inherited;
 	size_t at;
@@ -377,17 +368,18 @@ set_policy(struct edit *e)
 	if (find_object(e, &at) != 0)
 		return -1;
 	if (!e->c->undo)
-		return json_object_set_new(family_entry(e, false), key, json_string(e->c->name));
+		return json_object_set_new(
+			family_entry(e, false), key, json_string(arg(e->c, "name")));
 	is = string_of(family_own(e), key);
 	inherited = family_inherited(e);
-	if (strcmp(is, e->c->name) == 0)
+	if (strcmp(is, arg(e->c, "name")) == 0)
 		return json_object_del(family_own(e), key);
-	if (*is == '\0' && strcmp(string_of(inherited, key), e->c->name) == 0)
-		return refuse(e, "%.64s has policy \"%.64s\" from its group \"%.64s\"", name_of(e),
-			e->c->name, string_of(e->object, "group"));
-	return refuse(e, "the %s policy of %.64s for %s is %s%.64s%s, not \"%.64s\"",
-		e->c->direction, name_of(e), e->family, *is ? "\"" : "", *is ? is : "none",
-		*is ? "\"" : "", e->c->name);
+	if (*is == '\0' && strcmp(string_of(inherited, key), arg(e->c, "name")) == 0)
+		return edit_refuse(e, "%.64s has policy \"%.64s\" from its group \"%.64s\"",
+			name_of(e), arg(e->c, "name"), string_of(e->object, "group"));
+	return edit_refuse(e, "the %s policy of %.64s for %s is %s%.64s%s, not \"%.64s\"",
+		keyword(e->c, "import|export"), name_of(e), e->family, *is ? "\"" : "",
+		*is ? is : "none", *is ? "\"" : "", arg(e->c, "name"));
 }
 
 /* ---- settings of a peer or group ---- */
@@ -405,6 +397,7 @@ const struct setting settings[] = {
 	{"ebgp-max-hop", SETS_NUMBER, "multihop", false, false, false, 255},
 	{"fake-as", SETS_ASN, "local_as", false, false, false, 0},
 	{"timer hold", SETS_NUMBER, "hold_s", false, true, false, 0},
+	{"timer keepalive hold", SETS_NUMBER, "hold_s", false, true, false, 0},
 	{"timer connect-retry", SETS_NUMBER, "connect_retry_s", false, true, false, 0},
 	{"route-update-interval", SETS_NUMBER, "min_advertisement_s", false, true, false, 0},
 	{"next-hop-local", SETS_TRUE, "next_hop_self", true, false, false, 0},
@@ -417,15 +410,14 @@ const struct setting settings[] = {
 	{0},
 };
 
-/* The setting with this last keyword; the entry without words: no setting. */
+/* The setting of the line; the entry without words: no setting. */
 static const struct setting *
-setting_of(const char *word)
+setting_of(const struct command *c)
 {
+	const char *words = c->phrase + strlen("peer ");
 	const struct setting *s = settings;
 
-	while (s->words != NULL &&
-		strcmp(strrchr(s->words, ' ') != NULL ? strrchr(s->words, ' ') + 1 : s->words,
-			word) != 0)
+	while (s->words != NULL && strcmp(s->words, words) != 0)
 		s++;
 	return s;
 }
@@ -436,11 +428,11 @@ setting_value(const struct edit *e, const struct setting *s)
 	if (s->kind == SETS_TRUE)
 		return json_true();
 	if (s->kind == SETS_TEXT)
-		return json_string(e->c->value);
+		return json_string(arg(e->c, "value"));
 	if (s->kind == SETS_ASN)
-		return json_integer(e->c->asn);
+		return json_integer(command_asn(e->c));
 	return json_integer(
-		e->c->value != NULL ? (json_int_t)strtoull(e->c->value, NULL, 10) : s->number);
+		arg(e->c, "value") != NULL ? (json_int_t)arg_number(e->c, "value") : s->number);
 }
 
 /* The object that holds the key; created unless the line undoes. NULL: nothing to undo. */
@@ -459,25 +451,22 @@ setting_home(struct edit *e, const struct setting *s)
 static int
 set_limit(struct edit *e)
 {
-	const char *action = strcmp(e->c->setting, "alert-only") == 0 ? "warning"
-			     : strcmp(e->c->setting, "discard") == 0  ? "discard"
-								      : NULL;
+	const char *action = keyword(e->c, "alert-only") ? "warning" : keyword(e->c, "discard");
 	json_t *limit;
 
 	if (e->c->undo)
 		return json_object_del(family_own(e), "max_prefixes"), 0;
 	limit = member_made(family_entry(e, false), "max_prefixes", json_object());
-	json_object_set_new(
-		limit, "limit", json_integer((json_int_t)strtoull(e->c->value, NULL, 10)));
+	json_object_set_new(limit, "limit", json_integer((json_int_t)arg_number(e->c, "value")));
 	if (action != NULL)
 		return json_object_set_new(limit, "action", json_string(action));
 	return json_object_del(limit, "action"), 0;
 }
 
-static int
+int
 set_setting(struct edit *e)
 {
-	const struct setting *s = setting_of(e->c->setting);
+	const struct setting *s = setting_of(e->c);
 	json_t *home;
 	size_t at;
 
@@ -486,11 +475,11 @@ set_setting(struct edit *e)
 	if (s->words == NULL)
 		return set_limit(e);
 	home = setting_home(e, s);
-	if (e->c->keepalive != NULL && e->c->undo)
+	if (arg(e->c, "keepalive") != NULL && e->c->undo)
 		json_object_del(home, "keepalive_s");
-	else if (e->c->keepalive != NULL)
+	else if (arg(e->c, "keepalive") != NULL)
 		json_object_set_new(home, "keepalive_s",
-			json_integer((json_int_t)strtoull(e->c->keepalive, NULL, 10)));
+			json_integer((json_int_t)arg_number(e->c, "keepalive")));
 	if (!e->c->undo)
 		return json_object_set_new(home, s->key, setting_value(e, s));
 	if (s->on)
@@ -501,14 +490,14 @@ set_setting(struct edit *e)
 	return 0;
 }
 
-static int
+int
 remove_peer(struct edit *e)
 {
 	size_t at;
 
 	if (is_group(e))
-		return refuse(e, "\"%.64s\" is a group; `undo group %.64s` removes a group",
-			e->c->group, e->c->group);
+		return edit_refuse(e, "\"%.64s\" is a group; `undo group %.64s` removes a group",
+			arg(e->c, "group"), arg(e->c, "group"));
 	if (find_object(e, &at) != 0)
 		return -1;
 	return json_array_remove(json_object_get(e->bgp, "peers"), at);
@@ -536,7 +525,7 @@ edit_entry(struct edit *e, json_t *home, const char *key, json_t *entry)
 	else if (e->c->undo && i < json_array_size(array))
 		err = json_array_remove(array, i);
 	else if (e->c->undo)
-		err = refuse(e, "there is no such line to undo");
+		err = edit_refuse(e, "there is no such line to undo");
 	json_decref(entry);
 	return err;
 }
@@ -548,56 +537,59 @@ add_vrf(json_t *entry, const char *vrf)
 		json_object_set_new(entry, "vrf", json_string(vrf));
 }
 
-static int
+int
 edit_network(struct edit *e)
 {
 	json_t *entry;
 
-	if ((strchr(e->c->prefix, ':') != NULL) != (strcmp(e->family, "ipv6-unicast") == 0) ||
+	if ((strchr(arg(e->c, "prefix"), ':') != NULL) !=
+			(strcmp(e->family, "ipv6-unicast") == 0) ||
 		strncmp(e->family, "vpn", 3) == 0)
-		return refuse(e, "%s is not of %s, the address family of this view", e->c->prefix,
-			e->family);
-	entry = json_pack("{s:s}", "prefix", e->c->prefix);
+		return edit_refuse(e, "%s is not of %s, the address family of this view",
+			arg(e->c, "prefix"), e->family);
+	entry = json_pack("{s:s}", "prefix", arg(e->c, "prefix"));
 	add_vrf(entry, view_vrf(e));
 	return edit_entry(e, e->bgp, "networks", entry);
 }
 
-static int
+int
 edit_import_route(struct edit *e)
 {
-	const char *source = strcmp(e->c->setting, "direct") == 0 ? "connected" : e->c->setting;
-	json_t *entry = json_pack("{s:s, s:s*}", "source", source, "policy", e->c->name);
+	const char *source = keyword(e->c, "connected|static|kernel");
+	json_t *entry = json_pack("{s:s, s:s*}", "source", source != NULL ? source : "connected",
+		"policy", arg(e->c, "name"));
 
 	add_vrf(entry, view_vrf(e));
 	return edit_entry(e, e->bgp, "redistribute", entry);
 }
 
-static int
+int
 edit_static(struct edit *e)
 {
-	json_t *entry = json_pack("{s:s, s:s*, s:s*}", "prefix", e->c->prefix, "next_hop",
-		e->c->address, "description", e->c->text);
+	json_t *entry = json_pack("{s:s, s:s*, s:s*}", "prefix", arg(e->c, "prefix"), "next_hop",
+		arg(e->c, "address"), "description", arg(e->c, "text"));
 
-	if (e->c->address == NULL)
+	if (arg(e->c, "address") == NULL)
 		json_object_set_new(entry, "blackhole", json_true());
-	if (e->c->value != NULL)
+	if (arg(e->c, "value") != NULL)
 		json_object_set_new(
-			entry, "tag", json_integer((json_int_t)strtoull(e->c->value, NULL, 10)));
-	add_vrf(entry, e->c->vrf);
+			entry, "tag", json_integer((json_int_t)arg_number(e->c, "value")));
+	add_vrf(entry, arg(e->c, "vrf"));
 	return edit_entry(e, e->document, "static_routes", entry);
 }
 
-static int
+int
 edit_group(struct edit *e)
 {
 	size_t at;
-	bool there = find_group(e, e->c->name, &at) != NULL;
+	bool there = find_group(e, arg(e->c, "name"), &at) != NULL;
 
 	if (!e->c->undo && !there)
 		return json_array_append_new(member_made(e->bgp, "groups", json_array()),
-			json_pack("{s:s}", "name", e->c->name));
+			json_pack("{s:s}", "name", arg(e->c, "name")));
 	if (e->c->undo && !there)
-		return refuse(e, "there is no group \"%.64s\"%s", e->c->name, NOT_THERE(e->ctl));
+		return edit_refuse(
+			e, "there is no group \"%.64s\"%s", arg(e->c, "name"), NOT_THERE(e->ctl));
 	return e->c->undo ? json_array_remove(json_object_get(e->bgp, "groups"), at) : 0;
 }
 
@@ -609,43 +601,56 @@ asn_agrees(struct edit *e, unsigned asn)
 
 	if (ours == (json_int_t)asn)
 		return true;
-	refuse(e, "the AS number of this router is %lld, not %u", (long long)ours, asn);
+	edit_refuse(e, "the AS number of this router is %lld, not %u", (long long)ours, asn);
 	return false;
 }
 
-static int
+int
 remove_bgp(struct edit *e)
 {
-	if (!asn_agrees(e, e->c->asn))
+	if (!asn_agrees(e, command_asn(e->c)))
 		return -1;
 	json_object_del(e->document, "bgp");
 	return 0;
 }
 
+/* The index of an entry and the number of a node are at least 1 (`seq`); a text of JSON is UTF-8. */
+static bool
+values_good(struct edit *e)
+{
+	bool utf8 = true;
+
+	for (unsigned i = 0; arg_at(e->c, i) != NULL; i++) {
+		json_t *text = json_string(arg_at(e->c, i));
+
+		utf8 &= text != NULL;
+		json_decref(text);
+	}
+	if (!utf8)
+		ctl_fail(e->ctl, EXIT_USAGE, "a word of the line is not UTF-8");
+	else if (arg(e->c, "node") != NULL && arg_number(e->c, "node") == 0 &&
+		 keyword(e->c, "goto") == NULL)
+		ctl_fail(e->ctl, EXIT_USAGE, "the number of a node is at least 1");
+	else if (arg(e->c, "index") != NULL && arg_number(e->c, "index") == 0)
+		ctl_fail(e->ctl, EXIT_USAGE, "the index is at least 1");
+	else
+		return true;
+	return false;
+}
+
 static int
 apply_line(struct edit *e)
 {
-	static int (*const edits[])(struct edit * e) = {
-		[COMMAND_BGP_VIEW] = remove_bgp,
-		[COMMAND_GROUP] = edit_group,
-		[COMMAND_PEER_AS_NUMBER] = set_asn,
-		[COMMAND_PEER_GROUP] = set_group,
-		[COMMAND_PEER_ROUTE_REFRESH] = set_route_refresh,
-		[COMMAND_PEER_ENABLE] = set_enable,
-		[COMMAND_PEER_KEEP_ALL_ROUTES] = set_keep,
-		[COMMAND_PEER_ROUTE_POLICY] = set_policy,
-		[COMMAND_PEER_SETTING] = set_setting,
-		[COMMAND_PEER_REMOVE] = remove_peer,
-		[COMMAND_NETWORK] = edit_network,
-		[COMMAND_IMPORT_ROUTE] = edit_import_route,
-		[COMMAND_STATIC] = edit_static,
-	};
+	return e->c->rule->edit != NULL && values_good(e) ? e->c->rule->edit(e) : -1;
+}
 
-	if (command_is_of_policy(e->c))
-		return edit_policy_line(e->ctl, e->c, e->document, e->note);
-	return e->c->kind < sizeof(edits) / sizeof(edits[0]) && edits[e->c->kind] != NULL
-		       ? edits[e->c->kind](e)
-		       : -1;
+/* The section that the line edits. */
+static const char *
+section_of(const struct command *c)
+{
+	const char *section = c->rule->section;
+
+	return section == NULL ? "bgp" : *section == '\0' ? list_section(c) : section;
 }
 
 /* ---- from document to patch ---- */
@@ -785,9 +790,7 @@ static json_t *
 fetch_candidate(struct ctl *ctl, const struct command *c, json_int_t *revision)
 {
 	json_t *router = fetch_part(ctl, "/router", revision), *part, *document, *error = NULL;
-	const char *section = command_is_of_policy(c)	  ? policy_section(c)
-			      : c->kind == COMMAND_STATIC ? "static_routes"
-							  : "bgp";
+	const char *section = section_of(c);
 	char path[64];
 
 	if (router == NULL)
@@ -845,12 +848,6 @@ send_patch(struct edit *e, json_t *patch, json_int_t revision, bool last)
 	return false;
 }
 
-static bool
-is_outside_bgp(const struct command *c)
-{
-	return c->kind == COMMAND_STATIC || command_is_of_policy(c);
-}
-
 /* True: retry after a concurrent edit. */
 static bool
 edit_once(struct ctl *ctl, const struct command *c, bool last)
@@ -867,7 +864,7 @@ edit_once(struct ctl *ctl, const struct command *c, bool last)
 		return false;
 	e.document = json_deep_copy(was);
 	e.bgp = json_object_get(e.document, "bgp");
-	if (e.bgp == NULL && !is_outside_bgp(c) && c->kind != COMMAND_BGP_VIEW)
+	if (e.bgp == NULL && c->rule->section == NULL && c->rule->edit != remove_bgp)
 		e.bgp = member_made(e.document, "bgp", json_object());
 	if (apply_line(&e) == 0) {
 		patch = make_patch(was, e.document);
@@ -891,14 +888,14 @@ set_value(const char *text)
 }
 
 /* set, undo set: one operation, without a look at the document. */
-static void
+void
 edit_path(struct ctl *ctl, const struct command *c)
 {
-	json_t *op = json_pack(
-		"{s:s, s:s}", "op", c->kind == COMMAND_SET ? "add" : "remove", "path", c->path);
+	json_t *op =
+		json_pack("{s:s, s:s}", "op", c->undo ? "remove" : "add", "path", arg(c, "path"));
 
-	if (c->kind == COMMAND_SET)
-		json_object_set_new(op, "value", set_value(c->value));
+	if (!c->undo)
+		json_object_set_new(op, "value", set_value(arg(c, "value")));
 	ctl_result(ctl, ctl_call(ctl, "config.edit", json_pack("{s:[o]}", "patch", op)), NULL);
 }
 
@@ -910,7 +907,7 @@ edit_locally(struct ctl *ctl, const struct command *c, json_t *document)
 		.document = document,
 		.family = ctl->family != NULL ? ctl->family : "ipv4-unicast"};
 
-	e.bgp = is_outside_bgp(c) ? NULL : member_made(document, "bgp", json_object());
+	e.bgp = c->rule->section != NULL ? NULL : member_made(document, "bgp", json_object());
 	return apply_line(&e) == 0;
 }
 
@@ -923,10 +920,6 @@ edit_differences(json_t *was, json_t *is)
 void
 edit_command(struct ctl *ctl, const struct command *c)
 {
-	if (c->kind == COMMAND_SET || c->kind == COMMAND_UNSET) {
-		edit_path(ctl, c);
-		return;
-	}
 	for (unsigned i = 0; i < TRIES; i++) {
 		if (!edit_once(ctl, c, i + 1 == TRIES))
 			return;

@@ -60,20 +60,20 @@ const char *const policy_values[][2] = {
 
 /* The array of a key, made where it is missing. NULL after a message: the value is no array. */
 static json_t *
-made_array(struct ctl *ctl, json_t *o, const char *key)
+made_array(struct edit *e, json_t *o, const char *key)
 {
 	json_t *array = member_made(o, key, json_array());
 
 	if (json_is_array(array))
 		return array;
-	ctl_fail(ctl, EXIT_REFUSED, "`%s` of the candidate is no array; use: undo set PATH", key);
+	edit_refuse(e, "`%s` of the candidate is no array; use: undo set PATH", key);
 	return NULL;
 }
 
 static json_t *
-number_value(const char *text)
+number_value(const struct edit *e, const char *name)
 {
-	return json_integer((json_int_t)strtoull(text, NULL, 10));
+	return json_integer((json_int_t)arg_number(e->c, name));
 }
 
 /* Searched from the end: lines of one list or policy follow each other. */
@@ -108,19 +108,16 @@ static const struct policy_list_words *
 words_of(const struct command *c)
 {
 	const struct policy_list_words *w = policy_list_words;
-	const char *word = c->phrase + strlen("ip ");
 
-	while (strncmp(word, w->word, strlen(w->word)) != 0)
+	while (keyword(c, w->word) == NULL)
 		w++;
 	return w;
 }
 
 const char *
-policy_section(const struct command *c)
+list_section(const struct command *c)
 {
-	return c->kind == COMMAND_LIST_ENTRY || c->kind == COMMAND_LIST_REMOVE
-		       ? words_of(c)->section
-		       : "route_policies";
+	return words_of(c)->section;
 }
 
 /*
@@ -128,7 +125,7 @@ policy_section(const struct command *c)
  * have a `seq`: other numbers would change.
  */
 static bool
-number_entries(struct ctl *ctl, const struct command *c, json_t *entries)
+number_entries(struct edit *e, json_t *entries)
 {
 	size_t numbered = 0, i;
 	json_t *entry;
@@ -137,8 +134,8 @@ number_entries(struct ctl *ctl, const struct command *c, json_t *entries)
 	if (numbered == json_array_size(entries))
 		return true;
 	if (numbered > 0) {
-		ctl_fail(ctl, EXIT_REFUSED,
-			"some entries of \"%.64s\" have no index; set their `seq` first", c->name);
+		edit_refuse(e, "some entries of \"%.64s\" have no index; set their `seq` first",
+			arg(e->c, "name"));
 		return false;
 	}
 	json_array_foreach(entries, i, entry)
@@ -152,43 +149,42 @@ is_ipv6(const char *prefix)
 	return strchr(prefix, ':') != NULL;
 }
 
-/* A community of a line; `phrase` may have the kind of an extended community. */
+/* A community of a line, which may name the kind of an extended community. */
 static json_t *
-community_value(const char *phrase, const char *text)
+community_value(const struct command *c, const char *text)
 {
-	const char *kind = strstr(phrase, " rt") != NULL    ? "rt:"
-			   : strstr(phrase, " soo") != NULL ? "soo:"
-							    : "";
+	const char *kind = keyword(c, "rt|soo");
 
-	return json_sprintf("%s%s", kind, text);
+	return json_sprintf("%s%s%s", kind != NULL ? kind : "", kind != NULL ? ":" : "", text);
 }
 
 static json_t *
-new_entry(const struct command *c, const struct policy_list_words *w)
+new_entry(const struct edit *e, const struct policy_list_words *w)
 {
-	json_t *entry = json_pack("{s:s}", "action", c->action);
+	const struct command *c = e->c;
+	json_t *entry = json_pack("{s:s}", "action", keyword(c, "permit|deny"));
 
 	json_object_set_new(entry, w->key,
-		c->community != NULL ? community_value(c->phrase, c->community)
-				     : json_string(c->prefix != NULL ? c->prefix : c->regex));
-	if (c->ge != NULL)
-		json_object_set_new(entry, "ge", number_value(c->ge));
-	if (c->le != NULL)
-		json_object_set_new(entry, "le", number_value(c->le));
+		arg(c, "community") != NULL
+			? community_value(c, arg(c, "community"))
+			: json_string(arg(c, arg(c, "prefix") != NULL ? "prefix" : "as_path")));
+	if (arg(c, "ge") != NULL)
+		json_object_set_new(entry, "ge", number_value(e, "ge"));
+	if (arg(c, "le") != NULL)
+		json_object_set_new(entry, "le", number_value(e, "le"));
 	return entry;
 }
 
 /* Adds an entry without an index at the end, with a `seq` if the entry before has a `seq`. */
 static int
-add_last(struct ctl *ctl, json_t *entries, json_t *entry)
+add_last(struct edit *e, json_t *entries, json_t *entry)
 {
 	size_t n = json_array_size(entries);
 	json_int_t seq = n > 0 ? number_of(json_array_get(entries, n - 1), "seq") : 0;
 
 	if (seq > UINT32_MAX - 10) {
 		json_decref(entry);
-		ctl_fail(ctl, EXIT_REFUSED, "no index after %lld is free; use: index NUMBER",
-			(long long)seq);
+		edit_refuse(e, "no index after %lld is free; use: index NUMBER", (long long)seq);
 		return -1;
 	}
 	if (seq > 0)
@@ -206,54 +202,54 @@ is_of_word(const json_t *entry, const struct policy_list_words *w)
 
 /* Adds an entry, or replaces the entry with its index. */
 static int
-add_indexed(struct ctl *ctl, const struct command *c, json_t *entries, json_t *entry)
+add_indexed(struct edit *e, json_t *entries, json_t *entry)
 {
-	json_int_t seq = (json_int_t)strtoull(c->index, NULL, 10);
+	json_int_t seq = (json_int_t)arg_number(e->c, "index");
 	bool same;
 	size_t at;
 
 	json_object_set_new(entry, "seq", json_integer(seq));
-	if (!number_entries(ctl, c, entries)) {
+	if (!number_entries(e, entries)) {
 		json_decref(entry);
 		return -1;
 	}
 	at = place_of(entries, seq, &same);
 	if (!same)
 		return json_array_insert_new(entries, at, entry);
-	if (is_of_word(json_array_get(entries, at - 1), words_of(c)))
+	if (is_of_word(json_array_get(entries, at - 1), words_of(e->c)))
 		return json_array_set_new(entries, at - 1, entry);
 	json_decref(entry);
-	ctl_fail(ctl, EXIT_REFUSED,
+	edit_refuse(e,
 		"index %s of list \"%.64s\" is a prefix of the other family; the list has both",
-		c->index, c->name);
+		arg(e->c, "index"), arg(e->c, "name"));
 	return -1;
 }
 
-static int
-add_entry(struct ctl *ctl, const struct command *c, json_t *document)
+int
+add_entry(struct edit *e)
 {
-	const struct policy_list_words *w = words_of(c);
-	json_t *lists = made_array(ctl, document, w->section), *list, *entries,
-	       *entry = new_entry(c, w);
+	const struct policy_list_words *w = words_of(e->c);
+	json_t *lists = made_array(e, e->document, w->section), *list, *entries,
+	       *entry = new_entry(e, w);
 	size_t at;
 
 	if (!is_of_word(entry, w)) {
-		ctl_fail(ctl, EXIT_USAGE, "\"%.64s\" is not an %s prefix", text_safe(c->prefix),
-			is_ipv6(c->prefix) ? "IPv4" : "IPv6");
+		ctl_fail(e->ctl, EXIT_USAGE, "\"%.64s\" is not an %s prefix", arg(e->c, "prefix"),
+			is_ipv6(arg(e->c, "prefix")) ? "IPv4" : "IPv6");
 		lists = NULL;
 	}
-	list = lists != NULL ? named(lists, c->name, &at) : NULL;
+	list = lists != NULL ? named(lists, arg(e->c, "name"), &at) : NULL;
 	if (lists != NULL && list == NULL) {
-		list = json_pack("{s:s}", "name", c->name);
+		list = json_pack("{s:s}", "name", arg(e->c, "name"));
 		json_array_append_new(lists, list);
 	}
-	entries = list != NULL ? made_array(ctl, list, "entries") : NULL;
+	entries = list != NULL ? made_array(e, list, "entries") : NULL;
 	if (entries == NULL) {
 		json_decref(entry);
 		return -1;
 	}
-	return c->index == NULL ? add_last(ctl, entries, entry)
-				: add_indexed(ctl, c, entries, entry);
+	return arg(e->c, "index") == NULL ? add_last(e, entries, entry)
+					  : add_indexed(e, entries, entry);
 }
 
 /* Removes the entries of the word: a list may have prefixes of both families. False: there are none. */
@@ -269,31 +265,30 @@ remove_entries(json_t *entries, const struct policy_list_words *w)
 	return before == 0 || json_array_size(entries) < before;
 }
 
-static int
-remove_entry(struct ctl *ctl, const struct command *c, json_t *document)
+int
+remove_entry(struct edit *e)
 {
-	const struct policy_list_words *w = words_of(c);
-	json_t *lists = json_object_get(document, w->section), *list, *entries;
+	const struct policy_list_words *w = words_of(e->c);
+	json_t *lists = json_object_get(e->document, w->section), *list, *entries;
 	size_t at, place;
 	bool same;
 
-	list = named(lists, c->name, &at);
+	list = named(lists, arg(e->c, "name"), &at);
 	if (list == NULL)
-		return ctl_fail(ctl, EXIT_REFUSED, "there is no %s \"%.64s\"%s", w->word, c->name,
-			NOT_THERE(ctl));
+		return edit_refuse(e, "there is no %s \"%.64s\"%s", w->word, arg(e->c, "name"),
+			NOT_THERE(e->ctl));
 	entries = json_object_get(list, "entries");
-	if (c->index == NULL) {
+	if (arg(e->c, "index") == NULL) {
 		if (!remove_entries(entries, w))
-			return ctl_fail(ctl, EXIT_REFUSED,
-				"%s \"%.64s\" has no prefix of this address family%s", w->word,
-				c->name, NOT_THERE(ctl));
+			return edit_refuse(e, "%s \"%.64s\" has no prefix of this address family%s",
+				w->word, arg(e->c, "name"), NOT_THERE(e->ctl));
 	} else {
-		if (!number_entries(ctl, c, entries))
+		if (!number_entries(e, entries))
 			return -1;
-		place = place_of(entries, (json_int_t)strtoull(c->index, NULL, 10), &same);
+		place = place_of(entries, (json_int_t)arg_number(e->c, "index"), &same);
 		if (!same || !is_of_word(json_array_get(entries, place - 1), w))
-			return ctl_fail(ctl, EXIT_REFUSED, "%s \"%.64s\" has no index %s%s",
-				w->word, c->name, c->index, NOT_THERE(ctl));
+			return edit_refuse(e, "%s \"%.64s\" has no index %s%s", w->word,
+				arg(e->c, "name"), arg(e->c, "index"), NOT_THERE(e->ctl));
 		json_array_remove(entries, place - 1);
 	}
 	return json_array_size(entries) > 0 ? 0 : json_array_remove(lists, at);
@@ -318,72 +313,83 @@ node_of(json_t *nodes, json_int_t seq, size_t *at)
 }
 
 /* Creates the node, or changes its action. */
-static int
-put_node(struct ctl *ctl, const struct command *c, json_t *document)
+int
+put_node(struct edit *e)
 {
-	json_t *policies = made_array(ctl, document, "route_policies"), *policy, *nodes, *node;
-	json_int_t seq = (json_int_t)strtoull(c->value, NULL, 10);
+	json_t *policies = made_array(e, e->document, "route_policies"), *policy, *nodes, *node;
+	json_int_t seq = (json_int_t)arg_number(e->c, "node");
 	bool same;
 	size_t at;
 
-	policy = policies != NULL ? named(policies, c->name, &at) : NULL;
+	policy = policies != NULL ? named(policies, arg(e->c, "name"), &at) : NULL;
 	if (policies != NULL && policy == NULL) {
-		policy = json_pack("{s:s}", "name", c->name);
+		policy = json_pack("{s:s}", "name", arg(e->c, "name"));
 		json_array_append_new(policies, policy);
 	}
-	nodes = policy != NULL ? made_array(ctl, policy, "nodes") : NULL;
+	nodes = policy != NULL ? made_array(e, policy, "nodes") : NULL;
 	if (nodes == NULL)
 		return -1;
 	node = node_of(nodes, seq, &at);
 	if (node != NULL)
-		return json_object_set_new(node, "action", json_string(c->action));
+		return json_object_set_new(
+			node, "action", json_string(keyword(e->c, "permit|deny")));
 	return json_array_insert_new(nodes, place_of(nodes, seq, &same),
-		json_pack("{s:I, s:s}", "seq", seq, "action", c->action));
+		json_pack("{s:I, s:s}", "seq", seq, "action", keyword(e->c, "permit|deny")));
 }
 
 /* NULL after a message. */
 static json_t *
-find_policy(struct ctl *ctl, json_t *document, const char *name, size_t *at)
+find_policy(struct edit *e, const char *name, size_t *at)
 {
-	json_t *policy = named(json_object_get(document, "route_policies"), name, at);
+	json_t *policy = named(json_object_get(e->document, "route_policies"), name, at);
 
 	if (policy == NULL)
-		ctl_fail(ctl, EXIT_REFUSED, "there is no route policy \"%.64s\"%s", name,
-			NOT_THERE(ctl));
+		edit_refuse(e, "there is no route policy \"%.64s\"%s", name, NOT_THERE(e->ctl));
 	return policy;
 }
 
 /* NULL after a message. */
 static json_t *
-find_node(struct ctl *ctl, const json_t *policy, json_int_t seq, size_t *at)
+find_node(struct edit *e, const json_t *policy, json_int_t seq, size_t *at)
 {
 	json_t *node = node_of(json_object_get(policy, "nodes"), seq, at);
 
 	if (node == NULL)
-		ctl_fail(ctl, EXIT_REFUSED, "route policy \"%.64s\" has no node %lld%s",
-			string_of(policy, "name"), (long long)seq, NOT_THERE(ctl));
+		edit_refuse(e, "route policy \"%.64s\" has no node %lld%s",
+			string_of(policy, "name"), (long long)seq, NOT_THERE(e->ctl));
 	return node;
 }
 
-static int
-remove_policy(struct ctl *ctl, const struct command *c, json_t *document)
+int
+remove_policy(struct edit *e)
 {
 	json_t *policy, *nodes;
 	size_t at, place;
 
-	policy = find_policy(ctl, document, c->name, &at);
+	policy = find_policy(e, arg(e->c, "name"), &at);
 	if (policy == NULL)
 		return -1;
 	nodes = json_object_get(policy, "nodes");
-	if (c->value != NULL) {
-		if (find_node(ctl, policy, (json_int_t)strtoull(c->value, NULL, 10), &place) ==
-			NULL)
+	if (arg(e->c, "node") != NULL) {
+		if (find_node(e, policy, (json_int_t)arg_number(e->c, "node"), &place) == NULL)
 			return -1;
 		json_array_remove(nodes, place);
 		if (json_array_size(nodes) > 0)
 			return 0;
 	}
-	return json_array_remove(json_object_get(document, "route_policies"), at);
+	return json_array_remove(json_object_get(e->document, "route_policies"), at);
+}
+
+/* The node whose view is open, and its policy (unless NULL). NULL after a message. */
+static json_t *
+node_of_view(struct edit *e, json_t **policy)
+{
+	size_t at;
+	json_t *p = find_policy(e, e->ctl->policy, &at);
+
+	if (policy != NULL)
+		*policy = p;
+	return p != NULL ? find_node(e, p, (json_int_t)e->ctl->node, &at) : NULL;
 }
 
 /* ---- conditions and changes ---- */
@@ -415,16 +421,16 @@ keyword_value(const char *word)
 }
 
 static json_t *
-names_value(struct ctl *ctl, const struct command *c)
+names_value(struct edit *e)
 {
 	json_t *names = json_array();
 
-	for (unsigned i = 0; i < c->list_count; i++) {
-		json_array_append_new(names, json_string(c->list[i]));
-		if (strcmp(c->list[i], "whole-match") != 0)
+	for (unsigned i = 0; arg_at(e->c, i) != NULL; i++) {
+		json_array_append_new(names, json_string(arg_at(e->c, i)));
+		if (strcmp(arg_at(e->c, i), "whole-match") != 0)
 			continue;
 		json_decref(names);
-		ctl_fail(ctl, EXIT_USAGE, "whole-match is not supported; any community matches");
+		ctl_fail(e->ctl, EXIT_USAGE, "whole-match is not supported; any community matches");
 		return NULL;
 	}
 	return names;
@@ -444,16 +450,19 @@ names_short(json_t *names)
 
 /* NULL: AS numbers differ. */
 static json_t *
-path_value(struct ctl *ctl, const struct command *c)
+path_value(struct edit *e)
 {
-	for (unsigned i = 1; i < c->list_count; i++) {
-		if (strcmp(c->list[i], c->list[0]) == 0)
-			continue;
-		ctl_fail(ctl, EXIT_USAGE, "only one AS number can be prepended, not %s and %s",
-			c->list[0], c->list[i]);
-		return NULL;
-	}
-	return json_pack("{s:I, s:i}", "asn", (json_int_t)c->asn, "count", (int)c->list_count);
+	const char *first = arg_at(e->c, 0), *other;
+	unsigned i = 1;
+
+	while ((other = arg_at(e->c, i)) != NULL && strcmp(other, first) == 0)
+		i++;
+	if (other == NULL)
+		return json_pack(
+			"{s:I, s:i}", "asn", (json_int_t)command_asn(e->c), "count", (int)i);
+	ctl_fail(e->ctl, EXIT_USAGE, "only one AS number can be prepended, not %s and %s", first,
+		other);
+	return NULL;
 }
 
 /* The communities of a line. */
@@ -462,8 +471,8 @@ communities_value(const struct command *c)
 {
 	json_t *texts = json_array();
 
-	for (unsigned i = 0; i < c->list_count; i++)
-		json_array_append_new(texts, community_value(c->phrase, c->list[i]));
+	for (unsigned i = 0; arg_at(c, i) != NULL; i++)
+		json_array_append_new(texts, community_value(c, arg_at(c, i)));
 	return texts;
 }
 
@@ -478,40 +487,39 @@ communities_key(const char *rest)
 
 /* The value of a line in keel.json, for communities and names an array. NULL after a message. */
 static json_t *
-value_of(struct ctl *ctl, const struct command *c, const struct policy_words *w, const char *rest)
+value_of(struct edit *e, const struct policy_words *w, const char *rest)
 {
 	switch (w->kind) {
 	case WORDS_NAMES:
-		return names_value(ctl, c);
+		return names_value(e);
 	case WORDS_NUMBER:
-		return number_value(c->value);
+		return number_value(e, "value");
 	case WORDS_CHANGE:
 		if (*rest == '\0')
-			return number_value(c->value);
+			return number_value(e, "value");
 		return json_pack(
-			"{s:o}", *rest == '+' ? "add" : "subtract", number_value(c->value));
+			"{s:o}", *rest == '+' ? "add" : "subtract", number_value(e, "value"));
 	case WORDS_COMMUNITIES:
-		return communities_value(c);
+		return communities_value(e->c);
 	case WORDS_PATH:
-		return path_value(ctl, c);
+		return path_value(e);
 	case WORDS_NEXT_HOP:
-		return *rest == '\0' ? json_string(c->address) : keyword_value(rest);
+		return *rest == '\0' ? json_string(arg(e->c, "address")) : keyword_value(rest);
 	default:
 		return keyword_value(rest);
 	}
 }
 
 static int
-not_object(struct ctl *ctl, const char *key)
+not_object(struct edit *e, const char *key)
 {
-	ctl_fail(ctl, EXIT_REFUSED, "`%s` of the node is no object; use: undo set PATH", key);
-	return -1;
+	return edit_refuse(e, "`%s` of the node is no object; use: undo set PATH", key);
 }
 
 /* Takes `value`. Names in `note` a condition that the line replaces. */
 static int
-set_member(struct ctl *ctl, json_t *object, const struct policy_words *w, const char *rest,
-	json_t *value, bool condition, char note[256])
+set_member(struct edit *e, json_t *object, const struct policy_words *w, const char *rest,
+	json_t *value, bool condition)
 {
 	json_t *was = json_object_get(object, w->key), *change;
 	char *text;
@@ -522,7 +530,7 @@ set_member(struct ctl *ctl, json_t *object, const struct policy_words *w, const 
 		change = member_made(object, w->key, json_object());
 		if (!json_is_object(change)) {
 			json_decref(value);
-			return not_object(ctl, w->key);
+			return not_object(e, w->key);
 		}
 		if (strcmp(key, "remove") != 0) {
 			json_object_del(change, "add");
@@ -534,7 +542,8 @@ set_member(struct ctl *ctl, json_t *object, const struct policy_words *w, const 
 		value = names_short(value);
 	if (condition && was != NULL && !json_equal(was, value)) {
 		text = json_dumps(was, JSON_COMPACT | JSON_ENCODE_ANY);
-		snprintf(note, 256, "this condition replaces %.200s", text != NULL ? text : "");
+		snprintf(e->note, sizeof(e->note), "this condition replaces %.200s",
+			text != NULL ? text : "");
 		free(text);
 	}
 	return json_object_set_new(object, w->key, value);
@@ -591,30 +600,32 @@ remove_member(json_t *object, const struct policy_words *w, const char *rest, co
 }
 
 /* Edits a member of `match` or `set` of the node, and removes an empty object. */
-static int
-edit_member(
-	struct ctl *ctl, const struct command *c, json_t *node, const char *home, char note[256])
+int
+edit_member(struct edit *e)
 {
-	bool condition = strcmp(home, "match") == 0, good;
-	const char *rest = "", *phrase = strchr(c->phrase, ' ') + 1;
+	bool condition = keyword(e->c, "if-match") != NULL, good;
+	const char *rest = "", *phrase = strchr(e->c->phrase, ' ') + 1,
+		   *home = condition ? "match" : "set";
 	const struct policy_words *w =
 		phrase_find(condition ? policy_conditions : policy_changes, phrase, &rest);
-	json_t *object = json_object_get(node, home), *value = NULL;
+	json_t *node = node_of_view(e, NULL), *object = json_object_get(node, home), *value = NULL;
 
+	if (node == NULL)
+		return -1;
 	if (w == NULL || (object != NULL && !json_is_object(object)))
-		return not_object(ctl, home);
-	if (!c->undo || c->list_count > 0 || *rest != '\0') {
-		value = value_of(ctl, c, w, rest);
+		return not_object(e, home);
+	if (!e->c->undo || arg_at(e->c, 0) != NULL || *rest != '\0') {
+		value = value_of(e, w, rest);
 		if (value == NULL)
 			return -1;
 	}
-	if (!c->undo)
-		return set_member(ctl, member_made(node, home, json_object()), w, rest, value,
-			condition, note);
+	if (!e->c->undo)
+		return set_member(
+			e, member_made(node, home, json_object()), w, rest, value, condition);
 	good = remove_member(object, w, rest, value);
 	json_decref(value);
 	if (!good)
-		return ctl_fail(ctl, EXIT_REFUSED, "the node has no such line%s", NOT_THERE(ctl));
+		return edit_refuse(e, "the node has no such line%s", NOT_THERE(e->ctl));
 	if (json_object_size(object) == 0)
 		json_object_del(node, home);
 	return 0;
@@ -642,104 +653,45 @@ next_node(const json_t *policy, const json_t *node)
 
 /* The words of a line, with one blank between. NULL after a message. */
 static json_t *
-words_value(struct ctl *ctl, const struct command *c)
+words_value(struct edit *e)
 {
 	char text[TEXT_OCTETS + 1] = "";
 	size_t at = 0;
 
-	for (unsigned i = 0; i < c->list_count && at < sizeof(text); i++)
+	for (unsigned i = 0; arg_at(e->c, i) != NULL && at < sizeof(text); i++)
 		at += (size_t)snprintf(
-			text + at, sizeof(text) - at, "%s%s", i > 0 ? " " : "", c->list[i]);
+			text + at, sizeof(text) - at, "%s%s", i > 0 ? " " : "", arg_at(e->c, i));
 	if (at < sizeof(text))
 		return json_string(text);
-	ctl_fail(ctl, EXIT_USAGE, "the text is too long");
+	ctl_fail(e->ctl, EXIT_USAGE, "the text is too long");
 	return NULL;
 }
 
 /* goto, call, description */
-static int
-edit_node(struct ctl *ctl, const struct command *c, const json_t *policy, json_t *node)
+int
+edit_node(struct edit *e)
 {
-	bool jump = strncmp(c->phrase, "goto", 4) == 0,
-	     next = strcmp(c->phrase, "goto next-node") == 0;
-	const char *key = jump ? "goto" : c->phrase;
-	json_t *was = json_object_get(node, key), *value = NULL;
+	const char *key = keyword(e->c, "goto|call|description");
+	json_t *policy, *node = node_of_view(e, &policy), *was = json_object_get(node, key),
+			*value = NULL;
 
-	if (next && next_node(policy, node) > 0)
-		value = json_integer(next_node(policy, node));
-	else if (c->value != NULL)
-		value = number_value(c->value);
-	else if (c->list_count > 0 && (value = words_value(ctl, c)) == NULL)
+	if (node == NULL)
 		return -1;
-	if (c->undo && (was == NULL || (value != NULL && !json_equal(was, value)))) {
+	if (keyword(e->c, "next-node") != NULL && next_node(policy, node) > 0)
+		value = json_integer(next_node(policy, node));
+	else if (arg(e->c, "node") != NULL)
+		value = number_value(e, "node");
+	else if (arg_at(e->c, 0) != NULL && (value = words_value(e)) == NULL)
+		return -1;
+	if (e->c->undo && (was == NULL || (value != NULL && !json_equal(was, value)))) {
 		json_decref(value);
-		return ctl_fail(ctl, EXIT_REFUSED, "the node has no such line%s", NOT_THERE(ctl));
+		return edit_refuse(e, "the node has no such line%s", NOT_THERE(e->ctl));
 	}
-	if (c->undo) {
+	if (e->c->undo) {
 		json_decref(value);
 		return json_object_del(node, key);
 	}
-	if (value == NULL) {
-		ctl_fail(ctl, EXIT_REFUSED, "there is no later node yet; use: goto node NUMBER");
-		return -1;
-	}
+	if (value == NULL)
+		return edit_refuse(e, "there is no later node yet; use: goto node NUMBER");
 	return json_object_set_new(node, key, value);
-}
-
-/* The index of an entry and the number of a node are at least 1 (`seq`). */
-static bool
-numbers_good(struct ctl *ctl, const struct command *c)
-{
-	bool of_node = c->kind == COMMAND_POLICY_VIEW || c->kind == COMMAND_POLICY_REMOVE;
-	const char *text = of_node ? c->value : c->index;
-
-	if (text == NULL || strtoull(text, NULL, 10) > 0)
-		return true;
-	ctl_fail(ctl, EXIT_USAGE, "the %s is at least 1", of_node ? "number of a node" : "index");
-	return false;
-}
-
-/* A text of JSON is UTF-8. */
-static bool
-words_good(struct ctl *ctl, const struct command *c)
-{
-	for (unsigned i = 0; i < c->list_count; i++) {
-		json_t *text = json_string(c->list[i]);
-
-		if (text == NULL) {
-			ctl_fail(ctl, EXIT_USAGE, "a word of the line is not UTF-8");
-			return false;
-		}
-		json_decref(text);
-	}
-	return true;
-}
-
-int
-edit_policy_line(struct ctl *ctl, const struct command *c, json_t *document, char note[256])
-{
-	json_t *policy, *node;
-	size_t at;
-
-	if (!numbers_good(ctl, c) || !words_good(ctl, c))
-		return -1;
-	switch (c->kind) {
-	case COMMAND_LIST_ENTRY:
-		return add_entry(ctl, c, document);
-	case COMMAND_LIST_REMOVE:
-		return remove_entry(ctl, c, document);
-	case COMMAND_POLICY_VIEW:
-		return put_node(ctl, c, document);
-	case COMMAND_POLICY_REMOVE:
-		return remove_policy(ctl, c, document);
-	default:
-		break;
-	}
-	policy = find_policy(ctl, document, ctl->policy, &at);
-	node = policy != NULL ? find_node(ctl, policy, (json_int_t)ctl->node, &at) : NULL;
-	if (node == NULL)
-		return -1;
-	if (c->kind == COMMAND_NODE)
-		return edit_node(ctl, c, policy, node);
-	return edit_member(ctl, c, node, c->kind == COMMAND_IF_MATCH ? "match" : "set", note);
 }

@@ -2,334 +2,388 @@
 /*
  * The lines of the grammar, with the texts for help, completion and keelctl(1) (scripts/reference).
  */
-#include "control/cli/keelctl_parse.h"
+#include "control/cli/keelctl.h"
 
 #include <string.h>
 
 #define SHOW "{show | display} "
-#define FAMILY "[ipv6 | vpn-instance NAME {ipv4-family | ipv6-family} | vpnv4 | vpnv6] "
-#define INSTANCE "vpn-instance NAME [ipv4-family | ipv6-family]"
+#define FAMILY "[ipv6 | vpn-instance NAME:vrf {ipv4-family | ipv6-family} | vpnv4 | vpnv6] "
+#define INSTANCE "vpn-instance NAME:vrf [ipv4-family | ipv6-family]"
 #define ROUTES "route [ipv4 | ipv6 | vpnv4 | vpnv6 | " INSTANCE "] "
 #define TABLES "[ipv4 | ipv6 | vpnv4 | vpnv6 | " INSTANCE "] "
 #define SELECTORS                                                                                  \
-	"peer ADDRESS | advertised | received | rd RD | community COMMUNITY | as-path REGEX | "    \
+	"peer ADDRESS:peer | advertised | received | rd RD | community COMMUNITY | as-path REGEX " \
+	"| "                                                                                       \
 	"best | detail | terse | count"
 #define SUBJECT "{PREFIX | ADDRESS [MASK | LENGTH]} "
 #define REFRESH                                                                                    \
-	"refresh bgp " FAMILY "{all | external | internal | group NAME | ADDRESS} {import | "      \
+	"refresh bgp " FAMILY                                                                      \
+	"{all | external | internal | group NAME:group | ADDRESS:peer} {import | "                 \
 	"export}"
-#define PEER "peer {ADDRESS | GROUP} "
+#define PEER "peer {ADDRESS:peer | GROUP} "
 #define VIEW_FAMILIES (VIEW_FAMILY | VIEW_VRF)
 #define VIEW_LISTS (VIEW_SYSTEM | VIEW_POLICY)
 #define COMMUNITIES "{none! | [rt! | soo!] COMMUNITY... [additive! | overwrite! | delete!]}"
 
 /* Messages and help keep this order. */
 const struct command_rule command_rules[] = {
-	{VIEW_ANY, COMMAND_RPC, "rpc METHOD [JSON]", false,
+	{VIEW_ANY, rpc_command, "rpc METHOD [JSON]", false,
 		"Calls a method of the daemon and prints its result; keel-rpc(7) describes the "
 		"methods."},
-	{VIEW_ANY, COMMAND_SHOW_BGP_SUMMARY, SHOW "bgp " TABLES "{summary | peer}", false,
+	{VIEW_ANY, show_bgp_summary, SHOW "bgp " TABLES "{summary | peer}", false,
 		"Sessions, one line for each peer and address family: of all VRFs, of one address "
 		"family, or of one VPN instance."},
-	{VIEW_ANY, COMMAND_SHOW_BGP_PEER, SHOW "bgp " TABLES "peer ADDRESS [verbose]", false,
+	{VIEW_ANY, show_bgp_peer, SHOW "bgp " TABLES "peer ADDRESS:peer [verbose]", false,
 		"One session in full, of the default VRF or of a VPN instance."},
-	{VIEW_ANY, COMMAND_SHOW_BGP_FAULTS, SHOW "bgp [vpn-instance NAME] peer ADDRESS faults",
-		false, "The last faulty messages of a peer."},
-	{VIEW_ANY, COMMAND_SHOW_ROUTE, SHOW ROUTES "{PREFIX | ADDRESS} <longer | " SELECTORS ">",
-		false,
+	{VIEW_ANY, show_answer, SHOW "bgp [vpn-instance NAME:vrf] peer ADDRESS:peer faults", false,
+		"The last faulty messages of a peer.", .method = "bgp.faults",
+		.print = show_faults},
+	{VIEW_ANY, show_route, SHOW ROUTES "{PREFIX | ADDRESS} <longer | " SELECTORS ">", false,
 		"Routes to a prefix, or to the longest prefix that holds an address. `longer` adds "
 		"more specific prefixes; `peer` selects the routes of one peer; `rd` selects the "
-		"VPN routes of one route distinguisher, and is necessary with an address."},
-	{VIEW_ANY, COMMAND_SHOW_ROUTE, SHOW ROUTES "<" SELECTORS ">", false,
+		"VPN routes of one route distinguisher, and is necessary with an address.",
+		.family = FAMILY_OF_ROUTES},
+	{VIEW_ANY, show_route, SHOW ROUTES "<" SELECTORS ">", false,
 		"All routes, or those of one peer: after the import policy, as received, or as "
 		"advertised to the peer. `community`, `as-path` (a regular expression, `_` is a "
 		"delimiter) and `best` select; the daemon applies them. `detail` prints all "
-		"attributes, `terse` one short line for each route, `count` only a number."},
-	{VIEW_ANY, COMMAND_SHOW_ROUTE,
-		SHOW "bgp " TABLES "routing-table " SUBJECT "[longer-prefixes]", false,
+		"attributes, `terse` one short line for each route, `count` only a number.",
+		.family = FAMILY_OF_ROUTES},
+	{VIEW_ANY, show_route, SHOW "bgp " TABLES "routing-table " SUBJECT "[longer-prefixes]",
+		false,
 		"The same as `show route`, in the words of VRP. The prefix may have a length or a "
-		"mask."},
-	{VIEW_ANY, COMMAND_SHOW_ROUTE,
+		"mask.",
+		.family = FAMILY_OF_ROUTES},
+	{VIEW_ANY, show_route,
 		SHOW "bgp " TABLES
-		     "routing-table <peer ADDRESS | advertised-routes | received-routes | "
+		     "routing-table <peer ADDRESS:peer | advertised-routes | received-routes | "
 		     "community COMMUNITY | regular-expression REGEX | statistics | verbose>",
 		false,
 		"The same as `show route`, in the words of VRP. `received-routes` are the routes "
-		"as received, or after the import policy where the peer has no `keep-all-routes`."},
-	{VIEW_ANY, COMMAND_SHOW_ROUTE,
-		SHOW "{ip | ipv6} routing-table [vpn-instance NAME] [" SUBJECT
+		"as received, or after the import policy where the peer has no `keep-all-routes`.",
+		.family = FAMILY_OF_ROUTES},
+	{VIEW_ANY, show_route,
+		SHOW "{ip | ipv6} routing-table [vpn-instance NAME:vrf] [" SUBJECT
 		     "] <statistics | verbose>",
-		false, "The best routes of a table, in the words of VRP."},
-	{VIEW_ANY, COMMAND_SHOW_FATE, SHOW ROUTES "{PREFIX | ADDRESS} fate [rd RD]", false,
+		false, "The best routes of a table, in the words of VRP.",
+		.family = FAMILY_OF_ROUTES},
+	{VIEW_ANY, show_fate, SHOW ROUTES "{PREFIX | ADDRESS} fate [rd RD]", false,
 		"What became of the announcements of a prefix: which peers announced it and when, "
 		"which node of a policy accepted, changed or refused it, why a path is not best, "
 		"whether the forwarding tables have it, and why a peer does or does not get it. Of "
-		"an address: the longest prefix that anybody announces. A VPN family needs `rd`."},
-	{VIEW_ANY, COMMAND_SHOW_CHANGES, SHOW ROUTES "{PREFIX | ADDRESS} history [rd RD]", false,
+		"an address: the longest prefix that anybody announces. A VPN family needs `rd`.",
+		.family = FAMILY_OF_ROUTES},
+	{VIEW_ANY, show_changes, SHOW ROUTES "{PREFIX | ADDRESS} history [rd RD]", false,
 		"The last changes of a prefix, newest first: announcements, withdrawals, refusals "
 		"with policy and node, lost sessions, and how the best path moved and why. A time "
 		"without a fraction is that of the path: announcements of whole tables have no "
 		"record of their own. Of an address: the longest prefix that anybody announced. A "
-		"VPN family needs `rd`."},
-	{VIEW_ANY, COMMAND_SHOW_FIB_STATS, SHOW "fib [stats]", false,
-		"The forwarding tables: sizes, generation, durations."},
-	{VIEW_ANY, COMMAND_SHOW_FIB_LOOKUP, SHOW "fib ADDRESS", false,
-		"Where the workers send a packet to this address."},
-	{VIEW_ANY, COMMAND_SHOW_CONFIGURATION, SHOW "configuration [running | candidate | startup]",
-		false, "A configuration document; `running` when no word follows."},
-	{VIEW_ANY, COMMAND_SHOW_DATAPLANE, SHOW "dataplane", false,
-		"Counters of ports and workers; drops by reason."},
-	{VIEW_ANY, COMMAND_SHOW_NEIGHBORS, SHOW "dataplane neighbors", false,
-		"The neighbours on the links."},
-	{VIEW_ANY, COMMAND_SHOW_THREADS, SHOW "threads", false,
-		"Control threads: processor time, slices and turns."},
-	{VIEW_ANY, COMMAND_SHOW_VERSION, SHOW "version", false,
-		"Version and uptime of the daemon, and its alarms."},
-	{VIEW_ANY, COMMAND_SHOW_FORWARDER, SHOW "forwarder", false,
-		"keelfwd, the process with ports and workers."},
-	{VIEW_ANY, COMMAND_SHOW_JOBS, SHOW "jobs", false,
-		"Running jobs, and those that ended last."},
-	{VIEW_ANY, COMMAND_SHOW_RIB, SHOW "rib", false, "Sizes of the tables of routes."},
-	{VIEW_ANY, COMMAND_SHOW_VRF, SHOW "{vrf | vpn-instance} [NAME]", false,
-		"VPN instances: route distinguisher, MPLS label, peers, prefixes, route targets."},
-	{VIEW_ANY, COMMAND_SHOW_POLICY, SHOW "policy [NAME]", false,
-		"Route policies, node by node."},
-	{VIEW_ANY, COMMAND_SHOW_REFRESH, SHOW "refresh", false,
-		"Counters of refreshes, and their jobs."},
-	{VIEW_ANY, COMMAND_SHOW_HISTORY, SHOW "history [ID]", false,
-		"The commits; or one commit, with what it changed in the document."},
-	{VIEW_ANY, COMMAND_SHOW_AUDIT, SHOW "audit", false,
+		"VPN family needs `rd`.",
+		.family = FAMILY_OF_ROUTES},
+	{VIEW_ANY, show_answer, SHOW "fib [stats]", false,
+		"The forwarding tables: sizes, generation, durations.", .method = "fib.stats",
+		.print = show_fib_stats},
+	{VIEW_ANY, show_answer, SHOW "fib ADDRESS", false,
+		"Where the workers send a packet to this address.", .method = "fib.lookup",
+		.print = show_fib_lookup},
+	{VIEW_ANY, show_configuration, SHOW "configuration [running | candidate | startup]", false,
+		"A configuration document; `running` when no word follows."},
+	{VIEW_ANY, show_answer, SHOW "dataplane", false,
+		"Counters of ports and workers; drops by reason.", .method = "dataplane.stats",
+		.print = show_dataplane},
+	{VIEW_ANY, show_answer, SHOW "dataplane neighbors", false, "The neighbours on the links.",
+		.method = "dataplane.neighbors", .print = show_neighbors},
+	{VIEW_ANY, show_answer, SHOW "threads", false,
+		"Control threads: processor time, slices and turns.", .method = "control.stats",
+		.print = show_threads},
+	{VIEW_ANY, show_answer, SHOW "version", false,
+		"Version and uptime of the daemon, and its alarms.", .method = "system.info",
+		.print = show_version},
+	{VIEW_ANY, show_answer, SHOW "forwarder", false,
+		"keelfwd, the process with ports and workers.", .method = "system.info",
+		.print = show_forwarder},
+	{VIEW_ANY, show_answer, SHOW "jobs", false, "Running jobs, and those that ended last.",
+		.method = "jobs.list", .print = show_jobs},
+	{VIEW_ANY, show_answer, SHOW "rib", false, "Sizes of the tables of routes.",
+		.method = "rib.summary", .print = show_rib},
+	{VIEW_ANY, show_answer, SHOW "{vrf | vpn-instance} [NAME:vrf]", false,
+		"VPN instances: route distinguisher, MPLS label, peers, prefixes, route targets.",
+		.method = "vrf.list", .print = show_vrf},
+	{VIEW_ANY, show_policy, SHOW "policy [NAME]", false, "Route policies, node by node."},
+	{VIEW_ANY, show_refresh, SHOW "refresh", false, "Counters of refreshes, and their jobs."},
+	{VIEW_ANY, show_answer, SHOW "history [ID]", false,
+		"The commits; or one commit, with what it changed in the document.",
+		.method = "config.history", .print = show_history},
+	{VIEW_ANY, show_answer, SHOW "audit", false,
 		"The last 100 calls that changed something, or tried to, each with user, origin, "
-		"method and result. `rpc audit.list` lists older calls."},
-	{VIEW_ANY, COMMAND_SHOW_CANDIDATES, SHOW "candidates!", false,
+		"method and result. `rpc audit.list` lists older calls.",
+		.method = "audit.list", .print = show_audit},
+	{VIEW_ANY, show_answer, SHOW "candidates!", false,
 		"The users with edits that are not committed. Each user has a candidate. The word "
-		"is not abbreviated."},
-	{VIEW_ANY, COMMAND_SHOW_RPKI, SHOW "rpki", false,
-		"RPKI caches, and the validated ROA payloads in use."},
-	{VIEW_ANY, COMMAND_SHOW_BMP, SHOW "bmp!", false,
+		"is not abbreviated.",
+		.method = "config.candidates", .print = show_candidates},
+	{VIEW_ANY, show_answer, SHOW "rpki", false,
+		"RPKI caches, and the validated ROA payloads in use.", .method = "rpki.summary",
+		.print = show_rpki},
+	{VIEW_ANY, show_answer, SHOW "bmp!", false,
 		"BMP collectors: connection, tables sent, and losses. The word is not "
-		"abbreviated."},
-	{VIEW_ANY, COMMAND_SHOW_MRT, SHOW "mrt", false,
-		"Files of the key `mrt`: what is written, lost, and the last error."},
-	{VIEW_ANY, COMMAND_SHOW_DIFF, SHOW "diff", false,
-		"What a commit would change in the document: the old value beside the new value."},
-	{VIEW_ANY, COMMAND_SHOW_CONFIGURATION, SHOW "candidate", false,
+		"abbreviated.",
+		.method = "bmp.summary", .print = show_bmp},
+	{VIEW_ANY, show_answer, SHOW "mrt", false,
+		"Files of the key `mrt`: what is written, lost, and the last error.",
+		.method = "mrt.summary", .print = show_mrt},
+	{VIEW_ANY, show_answer, SHOW "diff", false,
+		"What a commit would change in the document: the old value beside the new value.",
+		.method = "config.diff", .print = show_diff},
+	{VIEW_ANY, show_configuration, SHOW "candidate", false,
 		"The candidate: the document that is being edited."},
-	{VIEW_ANY, COMMAND_TRACE,
-		"trace {peer ADDRESS | prefix PREFIX | policy NAME} <vpn-instance NAME | for "
+	{VIEW_ANY, trace_command,
+		"trace {peer ADDRESS:peer | prefix PREFIX | policy NAME:policy} <vpn-instance "
+		"NAME:vrf | for "
 		"SECONDS | file FILE>",
 		false,
 		"Prints each message, verdict, decision, export and change of the forwarding "
 		"tables that touches a peer, a prefix or a policy, for 60 seconds or `for` "
 		"SECONDS, or until Ctrl-C. `file` also writes a capture for Wireshark; the daemon "
 		"creates the file, which must not exist."},
-	{VIEW_ANY, COMMAND_IMPORT, "import {bird | frr | vrp} FILE", false,
+	{VIEW_ANY, import_command, "import {bird | frr | vrp} FILE", false,
 		"Translates the configuration of BIRD 2, FRR or VRP in a file to a keel.json on "
 		"standard output. For each line of the file, standard error says `done`, `changed: "
 		"how` or `not carried: why`; the exit status is 1 while a line is not carried."},
-	{VIEW_ANY, COMMAND_DOCTOR, "doctor!", false,
+	{VIEW_ANY, doctor_command, "doctor!", false,
 		"What this machine lacks for ports and workers, one line for each fault with the "
 		"command that mends the fault: IOMMU, hugepages by socket, isolated CPUs, "
 		"governor, NUMA balancing, and of a daemon that runs the sockets of ports and "
 		"workers, queues, busy polling. Changes nothing; the exit status is 1 while there "
 		"is a fault. The word is not abbreviated."},
-	{VIEW_ANY, COMMAND_MONITOR, "monitor events", false,
+	{VIEW_ANY, monitor_command, "monitor events", false,
 		"Prints events as they come, until Ctrl-C: commits, sessions, refreshes, slow "
 		"peers, generations, alarms."},
-	{VIEW_ANY, COMMAND_WATCH, "watch COMMAND", false,
+	{VIEW_ANY, watch_command, "watch COMMAND", false,
 		"Repeats a show command every two seconds, until Ctrl-C. Quotes are not "
 		"necessary."},
-	{VIEW_USER, COMMAND_REFRESH, REFRESH " [wait]", false,
+	{VIEW_USER, refresh_command, REFRESH " [wait]", false,
 		"Soft reset: applies the policies of one direction again. No session ends. Answers "
 		"at once; `show jobs` shows the end. With `wait` answers after the end; the exit "
-		"status is 1 if the job fails."},
-	{VIEW_USER, COMMAND_RESET,
+		"status is 1 if the job fails.",
+		.family = FAMILY_OF_PEERS},
+	{VIEW_USER, reset_command,
 		"reset bgp " FAMILY
-		"{all | external | internal | group NAME | ADDRESS | AS-NUMBER}",
+		"{all | external | internal | group NAME:group | ADDRESS:peer | AS-NUMBER}",
 		false,
 		"Ends sessions with all their address families; they start again. The shell asks "
-		"first."},
-	{VIEW_USER, COMMAND_RESET, "reset bgp {vpnv4 | vpnv6 | ipv4 | ipv6} [ADDRESS] slow-peer",
-		false, "Ends the sessions of peers that are slow now."},
-	{VIEW_USER, COMMAND_SYSTEM_VIEW, "system-view", false,
+		"first.",
+		.family = FAMILY_OF_PEERS},
+	{VIEW_USER, reset_command,
+		"reset bgp {vpnv4 | vpnv6 | ipv4 | ipv6} [ADDRESS:peer] slow-peer", false,
+		"Ends the sessions of peers that are slow now.", .family = FAMILY_OF_PEERS},
+	{VIEW_USER, enter_system, "system-view", false,
 		"Enters the system view, to edit the configuration."},
-	{VIEW_LISTS, COMMAND_BGP_VIEW, "bgp AS-NUMBER", true,
+	{VIEW_LISTS, enter_bgp, "bgp AS-NUMBER", true,
 		"Enters the BGP view. The AS number must be that of the router. `undo bgp "
-		"AS-NUMBER` removes the BGP configuration."},
-	{VIEW_BGP | VIEW_VRF, COMMAND_PEER_AS_NUMBER, PEER "as-number AS-NUMBER", true,
-		"Sets the AS number of a peer or a group; creates a peer that does not exist."},
-	{VIEW_BGP | VIEW_VRF, COMMAND_PEER_GROUP, PEER "group NAME", true,
-		"Lets a peer inherit from a group."},
-	{VIEW_BGP | VIEW_VRF, COMMAND_PEER_ROUTE_REFRESH, PEER "capability-advertise route-refresh",
-		true, "Offers route refresh to the peer; undo sets it to false."},
-	{VIEW_BGP | VIEW_FAMILIES, COMMAND_PEER_ENABLE, PEER "enable", true,
+		"AS-NUMBER` removes the BGP configuration.",
+		.edit = remove_bgp},
+	{VIEW_BGP | VIEW_VRF, edit_command, PEER "as-number AS-NUMBER", true,
+		"Sets the AS number of a peer or a group; creates a peer that does not exist.",
+		.edit = set_asn},
+	{VIEW_BGP | VIEW_VRF, edit_command, PEER "group NAME", true,
+		"Lets a peer inherit from a group.", .edit = set_group},
+	{VIEW_BGP | VIEW_VRF, edit_command, PEER "capability-advertise route-refresh", true,
+		"Offers route refresh to the peer; undo sets it to false.",
+		.edit = set_route_refresh},
+	{VIEW_BGP | VIEW_FAMILIES, edit_command, PEER "enable", true,
 		"Exchanges the address family of this view with the peer; in the BGP view IPv4 "
-		"unicast."},
-	{VIEW_FAMILIES, COMMAND_PEER_KEEP_ALL_ROUTES, PEER "keep-all-routes", true,
+		"unicast.",
+		.edit = set_enable},
+	{VIEW_FAMILIES, edit_command, PEER "keep-all-routes", true,
 		"Keeps all routes as received, so that a new policy applies without asking the "
-		"peer."},
-	{VIEW_FAMILIES, COMMAND_PEER_ROUTE_POLICY, PEER "route-policy NAME {import | export}", true,
-		"Applies a route policy in one direction."},
-	{VIEW_FAMILIES, COMMAND_PEER_SETTING,
+		"peer.",
+		.edit = set_keep},
+	{VIEW_FAMILIES, edit_command, PEER "route-policy NAME {import | export}", true,
+		"Applies a route policy in one direction.", .edit = set_policy},
+	{VIEW_FAMILIES, edit_command,
 		PEER "{next-hop-local | next-hop-invariable | public-as-only | substitute-as | "
 		     "default-route-advertise | advertise-community}",
 		true,
 		"The peer gets this router as next hop, the next hop unchanged, no private AS "
-		"numbers, this AS number in place of the peer's, a default route, communities."},
-	{VIEW_FAMILIES, COMMAND_PEER_SETTING, PEER "allow-as-loop [NUMBER]", true,
-		"Accepts AS paths that hold this AS number, so many times; once without a number."},
-	{VIEW_FAMILIES, COMMAND_PEER_SETTING, PEER "route-limit NUMBER [alert-only | discard]",
-		true,
+		"numbers, this AS number in place of the peer's, a default route, communities.",
+		.edit = set_setting},
+	{VIEW_FAMILIES, edit_command, PEER "allow-as-loop [NUMBER]", true,
+		"Accepts AS paths that hold this AS number, so many times; once without a number.",
+		.edit = set_setting},
+	{VIEW_FAMILIES, edit_command, PEER "route-limit NUMBER [alert-only | discard]", true,
 		"Ends the session beyond so many routes; or only raises an alarm, or discards "
-		"further routes."},
-	{VIEW_BGP | VIEW_VRF, COMMAND_PEER_SETTING, PEER "description TEXT", true,
-		"Describes the peer or group; in quotes when it has blanks."},
-	{VIEW_BGP | VIEW_VRF, COMMAND_PEER_SETTING,
+		"further routes.",
+		.edit = set_setting},
+	{VIEW_BGP | VIEW_VRF, edit_command, PEER "description TEXT:value", true,
+		"Describes the peer or group; in quotes when it has blanks.", .edit = set_setting},
+	{VIEW_BGP | VIEW_VRF, edit_command,
 		PEER "{ignore | listen-only | reflect-client | check-first-as | valid-ttl-hops}",
 		true,
 		"Keeps the session down; waits for the peer to connect; is a client of this route "
 		"reflector; must begin its AS paths with its own AS number (the default); is "
-		"directly connected (RFC 5082)."},
-	{VIEW_BGP | VIEW_VRF, COMMAND_PEER_SETTING, PEER "password {simple | cipher} TEXT", true,
-		"TCP-MD5 key of the session; both words take the key itself."},
-	{VIEW_BGP | VIEW_VRF, COMMAND_PEER_SETTING, PEER "connect-interface ADDRESS", true,
-		"Local address of the session."},
-	{VIEW_BGP | VIEW_VRF, COMMAND_PEER_SETTING, PEER "ebgp-max-hop [NUMBER]", true,
-		"The peer may be so many hops away; 255 without a number."},
-	{VIEW_BGP | VIEW_VRF, COMMAND_PEER_SETTING, PEER "fake-as AS-NUMBER", true,
-		"AS number of this router towards the peer."},
-	{VIEW_BGP | VIEW_VRF, COMMAND_PEER_SETTING, PEER "timer keepalive NUMBER hold NUMBER", true,
-		"Keepalive interval and hold time of the session, in seconds."},
-	{VIEW_BGP | VIEW_VRF, COMMAND_PEER_SETTING,
+		"directly connected (RFC 5082).",
+		.edit = set_setting},
+	{VIEW_BGP | VIEW_VRF, edit_command, PEER "password {simple | cipher} TEXT:value", true,
+		"TCP-MD5 key of the session; both words take the key itself.", .edit = set_setting},
+	{VIEW_BGP | VIEW_VRF, edit_command, PEER "connect-interface ADDRESS:value", true,
+		"Local address of the session.", .edit = set_setting},
+	{VIEW_BGP | VIEW_VRF, edit_command, PEER "ebgp-max-hop [NUMBER]", true,
+		"The peer may be so many hops away; 255 without a number.", .edit = set_setting},
+	{VIEW_BGP | VIEW_VRF, edit_command, PEER "fake-as AS-NUMBER", true,
+		"AS number of this router towards the peer.", .edit = set_setting},
+	{VIEW_BGP | VIEW_VRF, edit_command, PEER "timer keepalive NUMBER:keepalive hold NUMBER",
+		true, "Keepalive interval and hold time of the session, in seconds.",
+		.edit = set_setting},
+	{VIEW_BGP | VIEW_VRF, edit_command,
 		PEER "{timer {hold | connect-retry} | route-update-interval} NUMBER", true,
-		"Hold time, retry interval, and least interval between announcements, in seconds."},
-	{VIEW_BGP | VIEW_VRF, COMMAND_PEER_REMOVE, "undo " PEER, false,
-		"Removes a peer with all its lines; a group by `undo group`."},
-	{VIEW_FAMILIES, COMMAND_NETWORK, "network {PREFIX | ADDRESS {MASK | LENGTH}}", true,
-		"Announces a prefix."},
-	{VIEW_BGP | VIEW_FAMILIES, COMMAND_IMPORT_ROUTE,
+		"Hold time, retry interval, and least interval between announcements, in seconds.",
+		.edit = set_setting},
+	{VIEW_BGP | VIEW_VRF, edit_command, "undo " PEER, false,
+		"Removes a peer with all its lines; a group by `undo group`.", .edit = remove_peer},
+	{VIEW_FAMILIES, edit_command, "network {PREFIX | ADDRESS {MASK | LENGTH}}", true,
+		"Announces a prefix.", .edit = edit_network},
+	{VIEW_BGP | VIEW_FAMILIES, edit_command,
 		"import-route {connected | direct | static | kernel} [route-policy NAME]", true,
-		"Announces the routes of another source."},
-	{VIEW_SYSTEM, COMMAND_STATIC,
-		"{ip | ipv6} route-static [vpn-instance NAME] {PREFIX | ADDRESS {MASK | LENGTH}} "
+		"Announces the routes of another source.", .edit = edit_import_route},
+	{VIEW_SYSTEM, edit_command,
+		"{ip | ipv6} route-static [vpn-instance NAME:vrf] {PREFIX | ADDRESS {MASK | "
+		"LENGTH}} "
 		"{ADDRESS | NULL0} [tag NUMBER] [description TEXT]",
-		true, "A static route; NULL0 drops the packets."},
-	{VIEW_LISTS, COMMAND_LIST_ENTRY,
-		"ip {ip-prefix | ipv6-prefix} NAME [index NUMBER] {permit | deny} {PREFIX | "
-		"ADDRESS {MASK | LENGTH}} [greater-equal NUMBER] [less-equal NUMBER]",
+		true, "A static route; NULL0 drops the packets.", .edit = edit_static,
+		.section = "static_routes"},
+	{VIEW_LISTS, edit_command,
+		"ip {ip-prefix | ipv6-prefix} NAME [index NUMBER:index] {permit | deny} {PREFIX | "
+		"ADDRESS {MASK | LENGTH}} [greater-equal NUMBER:ge] [less-equal NUMBER:le]",
 		false,
 		"An entry of a prefix list. Entries are tried by rising `index`; without `index` "
-		"the entry is the last. An entry with the index of another entry replaces it."},
-	{VIEW_LISTS, COMMAND_LIST_ENTRY,
-		"ip as-path-filter NAME [index NUMBER] {permit | deny} REGEX", false,
-		"An entry of an AS-path list."},
-	{VIEW_LISTS, COMMAND_LIST_ENTRY,
+		"the entry is the last. An entry with the index of another entry replaces it.",
+		.edit = add_entry, .section = ""},
+	{VIEW_LISTS, edit_command,
+		"ip as-path-filter NAME [index NUMBER:index] {permit | deny} REGEX", false,
+		"An entry of an AS-path list.", .edit = add_entry, .section = ""},
+	{VIEW_LISTS, edit_command,
 		"ip {community-filter | large-community-filter | extcommunity-filter} [basic!] "
-		"NAME [index NUMBER] {permit | deny} [rt! | soo!] COMMUNITY",
+		"NAME [index NUMBER:index] {permit | deny} [rt! | soo!] COMMUNITY",
 		false,
 		"An entry of a list of communities; extended communities as rt:64512:1, or with "
-		"the word `rt`."},
-	{VIEW_LISTS, COMMAND_LIST_REMOVE,
+		"the word `rt`.",
+		.edit = add_entry, .section = ""},
+	{VIEW_LISTS, edit_command,
 		"undo ip {ip-prefix | ipv6-prefix | as-path-filter | {community-filter | "
-		"large-community-filter | extcommunity-filter} [basic!]} NAME [index NUMBER]",
-		false, "Removes a list, or one entry."},
-	{VIEW_LISTS, COMMAND_POLICY_VIEW, "route-policy NAME {permit | deny} node NUMBER", false,
+		"large-community-filter | extcommunity-filter} [basic!]} NAME [index NUMBER:index]",
+		false, "Removes a list, or one entry.", .edit = remove_entry, .section = ""},
+	{VIEW_LISTS, enter_policy, "route-policy NAME {permit | deny} node NUMBER:node", false,
 		"Enters the view of a node of a route policy; creates a node that does not exist. "
-		"Nodes are tried by rising number; a route that no node matches is denied."},
-	{VIEW_LISTS, COMMAND_POLICY_REMOVE, "undo route-policy NAME [node NUMBER]", false,
-		"Removes a route policy, or one node."},
-	{VIEW_POLICY, COMMAND_IF_MATCH,
+		"Nodes are tried by rising number; a route that no node matches is denied.",
+		.edit = put_node, .section = "route_policies"},
+	{VIEW_LISTS, remove_node, "undo route-policy NAME [node NUMBER:node]", false,
+		"Removes a route policy, or one node.", .edit = remove_policy,
+		.section = "route_policies"},
+	{VIEW_POLICY, edit_command,
 		"if-match {ip-prefix | ipv6 address prefix-list | as-path-filter | "
 		"community-filter | large-community-filter | extcommunity-filter | ip next-hop "
 		"ip-prefix | ipv6 next-hop prefix-list} NAME...",
 		true,
 		"Condition: one of the lists matches the prefix, the AS path, a community or the "
-		"next hop. All conditions of a node must hold."},
-	{VIEW_POLICY, COMMAND_IF_MATCH, "if-match {cost | local-preference | tag} NUMBER", true,
-		"Condition: MED, LOCAL_PREF or tag."},
-	{VIEW_POLICY, COMMAND_IF_MATCH,
+		"next hop. All conditions of a node must hold.",
+		.edit = edit_member, .section = "route_policies"},
+	{VIEW_POLICY, edit_command, "if-match {cost | local-preference | tag} NUMBER", true,
+		"Condition: MED, LOCAL_PREF or tag.", .edit = edit_member,
+		.section = "route_policies"},
+	{VIEW_POLICY, edit_command,
 		"if-match {protocol {direct | static | kernel} | origin {igp | egp | incomplete} | "
 		"rpki origin-as-validation {valid | invalid | not-found}}",
-		true, "Condition: source, ORIGIN, or the validation of the origin (RFC 6811)."},
-	{VIEW_POLICY, COMMAND_IF_MATCH,
+		true, "Condition: source, ORIGIN, or the validation of the origin (RFC 6811).",
+		.edit = edit_member, .section = "route_policies"},
+	{VIEW_POLICY, edit_command,
 		"undo if-match {ip-prefix | ipv6 address prefix-list | as-path-filter | "
 		"community-filter | large-community-filter | extcommunity-filter | ip next-hop "
 		"ip-prefix | ipv6 next-hop prefix-list | cost | local-preference | tag | protocol "
 		"| origin | rpki origin-as-validation}",
-		false, "Removes a condition."},
-	{VIEW_POLICY, COMMAND_APPLY, "apply {cost | local-preference} [+ | -] NUMBER", true,
-		"Sets MED or LOCAL_PREF, or adds to it, or subtracts."},
-	{VIEW_POLICY, COMMAND_APPLY, "apply tag NUMBER", true, "Sets the tag of the route."},
-	{VIEW_POLICY, COMMAND_APPLY, "apply origin {igp | egp | incomplete}", true, "Sets ORIGIN."},
-	{VIEW_POLICY, COMMAND_APPLY,
+		false, "Removes a condition.", .edit = edit_member, .section = "route_policies"},
+	{VIEW_POLICY, edit_command, "apply {cost | local-preference} [+ | -] NUMBER", true,
+		"Sets MED or LOCAL_PREF, or adds to it, or subtracts.", .edit = edit_member,
+		.section = "route_policies"},
+	{VIEW_POLICY, edit_command, "apply tag NUMBER", true, "Sets the tag of the route.",
+		.edit = edit_member, .section = "route_policies"},
+	{VIEW_POLICY, edit_command, "apply origin {igp | egp | incomplete}", true, "Sets ORIGIN.",
+		.edit = edit_member, .section = "route_policies"},
+	{VIEW_POLICY, edit_command,
 		"apply {community | large-community | extcommunity} " COMMUNITIES, true,
 		"Replaces the communities of the route; `additive` adds, `delete` removes, `none` "
-		"removes all."},
-	{VIEW_POLICY, COMMAND_APPLY, "apply as-path AS-NUMBER... [additive]", true,
-		"Prepends one AS number to the AS path, as often as the line repeats the number."},
-	{VIEW_POLICY, COMMAND_APPLY,
+		"removes all.",
+		.edit = edit_member, .section = "route_policies"},
+	{VIEW_POLICY, edit_command, "apply as-path AS-NUMBER... [additive]", true,
+		"Prepends one AS number to the AS path, as often as the line repeats the number.",
+		.edit = edit_member, .section = "route_policies"},
+	{VIEW_POLICY, edit_command,
 		"apply {ip-address | ipv6} next-hop {ADDRESS | peer-address | self | blackhole}",
 		true,
 		"Sets the next hop: an address, that of the peer, that of this router, or none: "
-		"the workers drop the packets."},
-	{VIEW_POLICY, COMMAND_APPLY,
+		"the workers drop the packets.",
+		.edit = edit_member, .section = "route_policies"},
+	{VIEW_POLICY, edit_command,
 		"undo apply {cost | local-preference | tag | origin | community | large-community "
 		"| extcommunity | as-path | {ip-address | ipv6} next-hop}",
-		false, "Leaves the attribute unchanged."},
-	{VIEW_POLICY, COMMAND_NODE, "goto {next-node | node NUMBER}", true,
+		false, "Leaves the attribute unchanged.", .edit = edit_member,
+		.section = "route_policies"},
+	{VIEW_POLICY, edit_command, "goto {next-node | node NUMBER:node}", true,
 		"After a permit of this node the walk continues at a later node. `next-node` sets "
-		"the number of the next node, so enter that node first."},
-	{VIEW_POLICY, COMMAND_NODE, "call NAME", true,
+		"the number of the next node, so enter that node first.",
+		.edit = edit_node, .section = "route_policies"},
+	{VIEW_POLICY, edit_command, "call NAME", true,
 		"Applies another policy: a route that it rejects is rejected; its changes come "
-		"before those of this node."},
-	{VIEW_POLICY, COMMAND_NODE, "description TEXT...", true, "Describes the node."},
-	{VIEW_POLICY, COMMAND_NODE, "undo {goto | call | description}", false,
-		"Removes a line of this node."},
-	{VIEW_SYSTEM, COMMAND_SET, "set PATH VALUE", false,
+		"before those of this node.",
+		.edit = edit_node, .section = "route_policies"},
+	{VIEW_POLICY, edit_command, "description TEXT...", true, "Describes the node.",
+		.edit = edit_node, .section = "route_policies"},
+	{VIEW_POLICY, edit_command, "undo {goto | call | description}", false,
+		"Removes a line of this node.", .edit = edit_node, .section = "route_policies"},
+	{VIEW_SYSTEM, edit_path, "set PATH VALUE", false,
 		"Sets any key of the document: PATH is a JSON Pointer, VALUE is JSON; keel.json(5) "
 		"describes the keys."},
-	{VIEW_SYSTEM, COMMAND_UNSET, "undo set PATH", false, "Removes any key of the document."},
-	{VIEW_ANY, COMMAND_DISPLAY_LINES, SHOW "{current-configuration | this}", false,
+	{VIEW_SYSTEM, edit_path, "undo set PATH", false, "Removes any key of the document."},
+	{VIEW_ANY, display_lines, SHOW "{current-configuration | this}", false,
 		"The running configuration, or in a configuration view the lines of this view of "
 		"the candidate, as lines that can be typed again. Passwords are not printed."},
-	{VIEW_BGP, COMMAND_GROUP, "group NAME", true, "Creates a peer group."},
-	{VIEW_BGP | VIEW_FAMILIES, COMMAND_FAMILY_VIEW,
-		"ipv4-family {unicast | vpnv4 | vpn-instance NAME}", false,
+	{VIEW_BGP, edit_command, "group NAME", true, "Creates a peer group.", .edit = edit_group},
+	{VIEW_BGP | VIEW_FAMILIES, enter_family,
+		"ipv4-family {unicast | vpnv4 | vpn-instance NAME:vrf}", false,
 		"Enters the view of an IPv4 address family."},
-	{VIEW_BGP | VIEW_FAMILIES, COMMAND_FAMILY_VIEW,
-		"ipv6-family {unicast | vpnv6 | vpn-instance NAME}", false,
+	{VIEW_BGP | VIEW_FAMILIES, enter_family,
+		"ipv6-family {unicast | vpnv6 | vpn-instance NAME:vrf}", false,
 		"Enters the view of an IPv6 address family."},
-	{VIEW_ANY, COMMAND_PREVIEW, "preview [policy-files]", false,
+	{VIEW_ANY, preview_command, "preview [policy-files]", false,
 		"What a commit of the candidate, with or without `policy-files`, would change; "
 		"changes nothing."},
-	{VIEW_ANY, COMMAND_PREVIEW_REFRESH, "preview " REFRESH, false,
-		"What a refresh would change; changes nothing."},
-	{VIEW_ANY, COMMAND_COMMIT, "commit [comment TEXT] [confirm SECONDS] [policy-files] [force]",
+	{VIEW_ANY, preview_command, "preview " REFRESH, false,
+		"What a refresh would change; changes nothing.", .family = FAMILY_OF_PEERS},
+	{VIEW_ANY, commit_command, "commit [comment TEXT] [confirm SECONDS] [policy-files] [force]",
 		false,
 		"Makes the candidate the running configuration, and lists what it publishes. "
 		"Changed policy files are taken where the candidate has no edits and no commit "
 		"waits for its confirmation, and with `policy-files` in every case. With `confirm` "
 		"it is rolled back after that time, or at a restart, unless confirmed. A commit "
 		"that ends a session asks first on a terminal; elsewhere it needs `force`."},
-	{VIEW_ANY, COMMAND_CONFIRM, "confirm", false,
+	{VIEW_ANY, confirm_command, "confirm", false,
 		"Keeps the commit that waits for a confirmation."},
 	/* "re" abbreviates refresh and reset. */
-	{VIEW_ANY, COMMAND_RELOAD, "reload!", false,
+	{VIEW_ANY, reload_command, "reload!", false,
 		"Commits the configuration file as it is on disk. The word is not abbreviated."},
-	{VIEW_ANY, COMMAND_ROLLBACK, "rollback ID [force]", false,
+	{VIEW_ANY, rollback_command, "rollback ID [force]", false,
 		"Commits the document and the policy files of an earlier commit at once. Asks, or "
 		"needs `force`, as `commit` does."},
-	{VIEW_ANY, COMMAND_RESOLVE, "resolve! {mine | theirs}", false,
+	{VIEW_ANY, resolve_command, "resolve! {mine | theirs}", false,
 		"Ends the conflicts with commits of other users, which `show diff` lists: `mine` "
 		"replaces the edited keys of their objects with the next commit, `theirs` drops "
 		"the edits of these objects. The word is not abbreviated."},
 	/* "dis" abbreviates display. */
-	{VIEW_ANY, COMMAND_DISCARD, "discard!", false,
+	{VIEW_ANY, discard_command, "discard!", false,
 		"Drops all edits that are not committed. The word is not abbreviated."},
-	{VIEW_ANY, COMMAND_QUIT, "quit", false,
-		"Leaves the view; in the user view leaves keelctl."},
-	{VIEW_CONFIG, COMMAND_RETURN, "return", false, "Returns to the user view."},
-	{VIEW_ANY, COMMAND_HELP, "help", false, "Lists the commands of the view."},
+	{VIEW_ANY, view_quit, "quit", false, "Leaves the view; in the user view leaves keelctl."},
+	{VIEW_CONFIG, view_return, "return", false, "Returns to the user view."},
+	{VIEW_ANY, help_command, "help", false, "Lists the commands of the view."},
 };
 const unsigned command_rule_count = sizeof(command_rules) / sizeof(command_rules[0]);
 

@@ -5,6 +5,7 @@
  */
 #include "control/cli/keelctl.h"
 
+#include <ctype.h>
 #include <stdio.h>
 #include <string.h>
 #include <unistd.h>
@@ -33,16 +34,24 @@ const struct program_status program_statuses[] = {
 };
 
 /*
- * Prints words wrapped at WIDTH, without backquotes and the "!" of the grammar. `at`: columns used
- * in the first line; other lines begin with `indent` blanks.
+ * Prints words wrapped at WIDTH, without backquotes and the "!" and ":name" of the grammar. `at`: columns
+ * used in the first line; other lines begin with `indent` blanks.
  */
 static void
 wrap(const char *text, unsigned indent, unsigned at)
 {
 	for (bool first = true; *text != '\0'; first = false) {
-		size_t len = strcspn(text, " ");
+		size_t len = strcspn(text, " "), shown = 0;
+		char word[128];
 
-		if (!first && at + 1 + len > WIDTH) {
+		for (size_t i = 0; i < len && shown < sizeof(word); i++) {
+			if (text[i] == ':' && i > 0 && isupper((unsigned char)text[i - 1]) &&
+				islower((unsigned char)text[i + 1]))
+				i += strspn(text + i + 1, "abcdefghijklmnopqrstuvwxyz_");
+			else if (text[i] != '`' && text[i] != '!')
+				word[shown++] = text[i];
+		}
+		if (!first && at + 1 + shown > WIDTH) {
 			putchar('\n');
 			at = 0;
 		} else if (!first) {
@@ -51,11 +60,8 @@ wrap(const char *text, unsigned indent, unsigned at)
 		}
 		if (at == 0)
 			at = (unsigned)printf("%*s", (int)indent, "");
-		for (size_t i = 0; i < len; i++) {
-			if (text[i] != '`' && text[i] != '!')
-				putchar(text[i]);
-		}
-		at += (unsigned)len;
+		fwrite(word, 1, shown, stdout);
+		at += (unsigned)shown;
 		text += len + strspn(text + len, " ");
 	}
 	putchar('\n');
@@ -175,7 +181,7 @@ complete_print(struct ctl *ctl, char **words, unsigned count)
 	}
 	n = command_choices(ctl->view, words, count - 1, choice, error, sizeof(error));
 	for (unsigned i = 0; i < n; i++) {
-		if (choice[i].text != NULL && !choice[i].value &&
+		if (choice[i].text != NULL && choice[i].name == NULL &&
 			strncmp(choice[i].text, begin, strlen(begin)) == 0)
 			printf("%s\t%s\n", choice[i].text,
 				command_help(choice[i].after, choice[i].text));
@@ -183,7 +189,7 @@ complete_print(struct ctl *ctl, char **words, unsigned count)
 	fflush(stdout);
 	alarm(2); /* ends keelctl if the daemon does not answer; the keywords are already printed */
 	for (unsigned i = 0; i < n; i++) {
-		if (choice[i].text != NULL && choice[i].value)
+		if (choice[i].text != NULL && choice[i].name != NULL)
 			complete_value(ctl, &choice[i], begin);
 	}
 }

@@ -16,8 +16,8 @@
 void
 import_command(struct ctl *ctl, const struct command *c)
 {
-	char path[PATH_MAX],
-		*argv[] = {path, (char *)(size_t)c->dialect, (char *)(size_t)c->file, NULL};
+	char path[PATH_MAX], *argv[] = {path, (char *)(size_t)keyword(c, "bird|frr|vrp"),
+				     (char *)(size_t)arg(c, "file"), NULL};
 	int err, status = 0;
 	pid_t child;
 

@@ -657,7 +657,7 @@ rest_lines(struct lines *l, json_t *document)
 void
 display_lines(struct ctl *ctl, const struct command *c)
 {
-	bool candidate = ctl->view != VIEW_USER && c->this;
+	bool candidate = ctl->view != VIEW_USER && keyword(c, "this") != NULL;
 	json_t *result = ctl_call(ctl, "config.get",
 		json_pack("{s:s}", "source", candidate ? "candidate" : "running"));
 	json_t *document = json_object_get(result, "document"), *section;

@@ -255,30 +255,30 @@ enum value_kind {
 };
 
 static const struct {
-	const char *name;
+	const char *text;
 	bool (*good)(const char *text);
-	size_t member; /* of struct command; 0: more than one, see interpret_value() */
+	const char *name; /* without another in the rule */
 } values[V_COUNT] = {
-	[V_ADDRESS] = {"ADDRESS", text_is_address},
-	[V_AS_NUMBER] = {"AS-NUMBER", is_asn},
-	[V_GROUP] = {"GROUP", is_name, offsetof(struct command, group)},
-	[V_ID] = {"ID", is_id},
-	[V_JSON] = {"JSON", is_word, offsetof(struct command, params)},
-	[V_METHOD] = {"METHOD", is_word, offsetof(struct command, method)},
-	[V_NAME] = {"NAME", is_name},
-	[V_PREFIX] = {"PREFIX", is_prefix, offsetof(struct command, prefix)},
-	[V_RD] = {"RD", is_rd, offsetof(struct command, rd)},
-	[V_SECONDS] = {"SECONDS", is_seconds},
-	[V_TEXT] = {"TEXT", is_word, offsetof(struct command, text)},
-	[V_FILE] = {"FILE", is_word, offsetof(struct command, file)},
-	[V_COMMAND] = {"COMMAND", is_word, offsetof(struct command, watched)},
-	[V_COMMUNITY] = {"COMMUNITY", is_community, offsetof(struct command, community)},
-	[V_REGEX] = {"REGEX", is_word, offsetof(struct command, regex)},
-	[V_LENGTH] = {"LENGTH", is_length},
-	[V_MASK] = {"MASK", is_mask},
-	[V_NUMBER] = {"NUMBER", is_number},
-	[V_PATH] = {"PATH", is_path, offsetof(struct command, path)},
-	[V_VALUE] = {"VALUE", is_word},
+	[V_ADDRESS] = {"ADDRESS", text_is_address, "address"},
+	[V_AS_NUMBER] = {"AS-NUMBER", is_asn, "asn"},
+	[V_GROUP] = {"GROUP", is_name, "group"},
+	[V_ID] = {"ID", is_id, "id"},
+	[V_JSON] = {"JSON", is_word, "params"},
+	[V_METHOD] = {"METHOD", is_word, "method"},
+	[V_NAME] = {"NAME", is_name, "name"},
+	[V_PREFIX] = {"PREFIX", is_prefix, "prefix"},
+	[V_RD] = {"RD", is_rd, "rd"},
+	[V_SECONDS] = {"SECONDS", is_seconds, "seconds"},
+	[V_TEXT] = {"TEXT", is_word, "text"},
+	[V_FILE] = {"FILE", is_word, "file"},
+	[V_COMMAND] = {"COMMAND", is_word, "command"},
+	[V_COMMUNITY] = {"COMMUNITY", is_community, "community"},
+	[V_REGEX] = {"REGEX", is_word, "as_path"},
+	[V_LENGTH] = {"LENGTH", is_length, "length"},
+	[V_MASK] = {"MASK", is_mask, "mask"},
+	[V_NUMBER] = {"NUMBER", is_number, "value"},
+	[V_PATH] = {"PATH", is_path, "path"},
+	[V_VALUE] = {"VALUE", is_word, "value"},
 };
 
 /* ---- the graph ---- */
@@ -289,10 +289,10 @@ struct place {
 	enum place_kind kind;
 	bool once; /* first word of an alternative of <...> */
 	bool whole; /* cannot be abbreviated */
-	bool undo; /* for an end */
 	unsigned char value;
 	unsigned short rule; /* for an end */
 	const char *text; /* word or VALUE: interned, so that pointers can be compared */
+	const char *name; /* of a VALUE */
 	unsigned short first, last; /* its edges; 0: no edge */
 };
 
@@ -368,12 +368,18 @@ build_word(const char **at, unsigned tail, bool once)
 	p->once = once;
 	p->text = intern(*at, len);
 	for (unsigned v = 0; v < V_COUNT; v++) {
-		if (strcmp(values[v].name, p->text) == 0) {
+		if (strcmp(values[v].text, p->text) == 0) {
 			p->kind = PLACE_VALUE;
 			p->value = (unsigned char)v;
+			p->name = values[v].name;
 		}
 	}
 	*at += len;
+	if (**at == ':') {
+		len = strspn(++*at, "abcdefghijklmnopqrstuvwxyz_");
+		p->name = intern(*at, len);
+		*at += len;
+	}
 	p->whole = **at == '!';
 	*at += p->whole;
 	edge_new(tail, n);
@@ -435,7 +441,6 @@ build_rule(unsigned rule, bool undo)
 	tail = build(&at, tail, false);
 	end = place_new(PLACE_END);
 	graph.place[end].rule = (unsigned short)rule;
-	graph.place[end].undo = undo;
 	edge_new(tail, end);
 }
 
@@ -811,199 +816,108 @@ walk_words(struct walk *w, unsigned view, char *const *words, unsigned count, co
 
 /* ---- interpretation ---- */
 
-/* What a keyword sets: a text, that of the word if NULL, or a flag. */
-#define TEXT(word, member, value)                                                                  \
-	{                                                                                          \
-		word, offsetof(struct command, member), value, false                               \
-	}
-#define FLAG(word, member)                                                                         \
-	{                                                                                          \
-		word, offsetof(struct command, member), NULL, true                                 \
-	}
+static const char *const family_words[][2] = {{"ip", "ipv4-unicast"}, {"ipv4", "ipv4-unicast"},
+	{"ipv6", "ipv6-unicast"}, {"ipv4-family", "ipv4-unicast"}, {"ipv6-family", "ipv6-unicast"},
+	{"vpnv4", "vpnv4-unicast"}, {"vpnv6", "vpnv6-unicast"}};
 
-static const struct meaning {
-	const char *word;
-	size_t member;
-	const char *value;
-	bool flag;
-} meanings[] = {
-	TEXT("ip", family, "ipv4-unicast"),
-	TEXT("ipv4", family, "ipv4-unicast"),
-	TEXT("ipv6", family, "ipv6-unicast"),
-	TEXT("ipv4-family", family, "ipv4-unicast"),
-	TEXT("ipv6-family", family, "ipv6-unicast"),
-	TEXT("vpnv4", family, "vpnv4-unicast"),
-	TEXT("vpnv6", family, "vpnv6-unicast"),
-	TEXT("all", scope, NULL),
-	TEXT("external", scope, NULL),
-	TEXT("internal", scope, NULL),
-	TEXT("slow-peer", scope, NULL),
-	TEXT("import", direction, NULL),
-	TEXT("export", direction, NULL),
-	TEXT("running", source, NULL),
-	TEXT("candidate", source, NULL),
-	TEXT("startup", source, NULL),
-	TEXT("mine", keep, NULL),
-	TEXT("theirs", keep, NULL),
-	TEXT("bird", dialect, NULL),
-	TEXT("frr", dialect, NULL),
-	TEXT("vrp", dialect, NULL),
-	FLAG("force", force),
-	FLAG("policy-files", policy_files),
-	FLAG("this", this),
-	FLAG("longer", longer),
-	FLAG("longer-prefixes", longer),
-	FLAG("advertised", advertised),
-	FLAG("advertised-routes", advertised),
-	FLAG("received", received),
-	FLAG("received-routes", received),
-	FLAG("received-routes", or_accepted),
-	FLAG("best", best),
-	FLAG("ip", best),
-	FLAG("count", count),
-	FLAG("statistics", count),
-	FLAG("detail", detail),
-	FLAG("verbose", detail),
-	FLAG("terse", terse),
-	FLAG("wait", wait),
-};
-
-bool
-command_is_of_policy(const struct command *c)
+const char *
+arg(const struct command *c, const char *name)
 {
-	return c->kind >= COMMAND_LIST_ENTRY && c->kind <= COMMAND_NODE;
+	for (unsigned i = 0; i < c->count; i++) {
+		if (c->word[i].name != NULL && strcmp(c->word[i].name, name) == 0)
+			return c->word[i].text;
+	}
+	return NULL;
 }
 
-/* A keyword of a list or a route policy. */
-static void
-interpret_phrase(struct command *c, const char *word)
+const char *
+arg_at(const struct command *c, unsigned i)
 {
-	size_t at = strlen(c->phrase);
-
-	if (strcmp(word, "undo") == 0) {
-		c->undo = true;
-		return;
+	for (unsigned at = 0; at < c->count; at++) {
+		if (c->word[at].name != NULL && i-- == 0)
+			return c->word[at].text;
 	}
-	if (strcmp(word, "permit") == 0 || strcmp(word, "deny") == 0)
-		c->action = word;
-	snprintf(c->phrase + at, sizeof(c->phrase) - at, "%s%s", at > 0 ? " " : "", word);
+	return NULL;
+}
+
+unsigned long long
+arg_number(const struct command *c, const char *name)
+{
+	const char *text = arg(c, name);
+
+	return text != NULL ? strtoull(text, NULL, 10) : 0;
+}
+
+const char *
+keyword(const struct command *c, const char *keywords)
+{
+	for (size_t len; *keywords != '\0'; keywords += len + (keywords[len] == '|')) {
+		len = strcspn(keywords, "|");
+		for (unsigned i = 0; i < c->count; i++) {
+			const char *text = c->word[i].text;
+
+			if (c->word[i].name == NULL && strncmp(text, keywords, len) == 0 &&
+				text[len] == '\0')
+				return text;
+		}
+	}
+	return NULL;
+}
+
+unsigned
+command_asn(const struct command *c)
+{
+	const char *text = arg(c, "asn");
+	unsigned asn = 0;
+
+	if (text != NULL)
+		text_is_asn(text, &asn);
+	return asn;
 }
 
 static void
 interpret_word(struct command *c, const char *word)
 {
-	if (command_is_of_policy(c)) {
-		interpret_phrase(c, word);
+	size_t at = strlen(c->phrase);
+
+	if (c->count == 0 && !c->undo && strcmp(word, "undo") == 0) {
+		c->undo = true;
 		return;
 	}
-	for (const struct meaning *m = meanings; m < meanings + COUNT(meanings); m++) {
-		if (strcmp(m->word, word) == 0 && m->flag)
-			*(bool *)((char *)c + m->member) = true;
-		else if (strcmp(m->word, word) == 0)
-			*(const char **)((char *)c + m->member) =
-				m->value != NULL ? m->value : word;
+	c->word[c->count++].text = word;
+	snprintf(c->phrase + at, sizeof(c->phrase) - at, "%s%s", at > 0 ? " " : "", word);
+	for (unsigned i = 0; i < COUNT(family_words); i++) {
+		if (strcmp(family_words[i][0], word) == 0)
+			c->family = family_words[i][1];
 	}
-	if (c->kind == COMMAND_PEER_SETTING || c->kind == COMMAND_IMPORT_ROUTE)
-		c->setting = strcmp(word, "route-policy") == 0 ? c->setting : word;
+}
+
+/* A length or a mask makes a prefix of the address before. */
+static void
+interpret_value(struct command *c, const struct place *p, const char *text)
+{
+	unsigned i = c->count;
+
+	if (p->value == V_LENGTH || p->value == V_MASK) {
+		while (i > 0 && (c->word[i - 1].name == NULL ||
+					strcmp(c->word[i - 1].name, "address") != 0))
+			i--;
+		if (i-- == 0)
+			return;
+		snprintf(c->prefix, sizeof(c->prefix), "%.45s/%d", c->word[i].text,
+			p->value == V_MASK ? mask_length(text) : atoi(text));
+		c->word[i].name = "prefix";
+		c->word[i].text = c->prefix;
+	} else {
+		c->word[c->count].name = p->name;
+		c->word[c->count++].text = text;
+	}
 }
 
 static bool
 is(const char *a, const char *b)
 {
 	return a != NULL && strcmp(a, b) == 0;
-}
-
-static bool
-has_scope(const struct command *c)
-{
-	return c->kind == COMMAND_REFRESH || c->kind == COMMAND_RESET ||
-	       c->kind == COMMAND_PREVIEW_REFRESH;
-}
-
-static bool
-is_of_route(const struct command *c)
-{
-	return c->kind == COMMAND_SHOW_ROUTE || c->kind == COMMAND_SHOW_FATE ||
-	       c->kind == COMMAND_SHOW_CHANGES;
-}
-
-static void
-interpret_name(struct command *c, const char *after, const char *word)
-{
-	if (is(after, "vpn-instance") || is(after, "vrf")) {
-		c->vrf = word;
-	} else if (has_scope(c)) {
-		c->group = word;
-		c->scope = "group";
-	} else {
-		c->name = word;
-	}
-}
-
-/* The member for a number after this keyword; NULL: `value`. */
-static const char **
-number_of_entry(struct command *c, const char *after)
-{
-	return is(after, "index")	    ? &c->index
-	       : is(after, "greater-equal") ? &c->ge
-	       : is(after, "less-equal")    ? &c->le
-					    : NULL;
-}
-
-static void
-interpret_value(struct command *c, enum value_kind kind, const char *after, const char *word)
-{
-	if (command_is_of_policy(c) && c->list_count < COMMAND_WORDS_MAX)
-		c->list[c->list_count++] = word;
-	if (values[kind].member != 0)
-		*(const char **)((char *)c + values[kind].member) = word;
-	switch (kind) {
-	case V_ADDRESS:
-		if (has_scope(c))
-			c->scope = "peer";
-		*(is(after, "connect-interface")	    ? &c->value
-			: has_scope(c) || is(after, "peer") ? &c->peer
-							    : &c->address) = word;
-		break;
-	case V_AS_NUMBER:
-		text_is_asn(word, &c->asn);
-		if (has_scope(c))
-			c->scope = "asn";
-		c->value = word;
-		break;
-	case V_ID:
-	case V_SECONDS:
-		c->number = (unsigned)strtoul(word, NULL, 10);
-		c->numbered = true;
-		break;
-	case V_NAME:
-		interpret_name(c, after, word);
-		break;
-	case V_TEXT:
-		if (c->kind == COMMAND_PEER_SETTING)
-			c->value = word;
-		break;
-	case V_NUMBER:
-		if (command_is_of_policy(c) && number_of_entry(c, after) != NULL) {
-			*number_of_entry(c, after) = word;
-			break;
-		}
-		/* fall through */
-	case V_VALUE:
-		*(is(after, "keepalive") ? &c->keepalive : &c->value) = word;
-		break;
-	case V_LENGTH:
-	case V_MASK:
-		if (c->address == NULL)
-			break;
-		snprintf(c->prefix_text, sizeof(c->prefix_text), "%.45s/%d", c->address,
-			kind == V_MASK ? mask_length(word) : atoi(word));
-		c->prefix = c->prefix_text;
-		c->address = NULL;
-		break;
-	default:
-		break;
-	}
 }
 
 /* Clears the bits beyond the length; false if there were any. */
@@ -1109,60 +1023,52 @@ family_holds(const char *family, const char *subject)
 static int
 interpret_family(struct command *c, const struct line *l, const struct fault *f)
 {
-	const char *subject = c->prefix != NULL ? c->prefix : c->address;
+	const char *subject = arg(c, "prefix"), *peer = arg(c, "peer");
+	bool of_peers = c->rule->family == FAMILY_OF_PEERS;
 
+	if (subject == NULL)
+		subject = arg(c, "address");
 	if (subject != NULL && c->family != NULL && !family_holds(c->family, subject))
 		return fault_at(f, position_of(l, subject), subject, " is not of %s", c->family);
 	if (c->family != NULL)
 		return 0;
-	if (subject == NULL && is_of_route(c))
-		subject = c->peer;
+	if (subject == NULL && !of_peers)
+		subject = peer;
 	c->family = subject != NULL ? unicast_of(subject) : "ipv4-unicast";
-	c->or_ipv6 = has_scope(c) && c->peer != NULL && strchr(c->peer, ':') != NULL;
+	c->or_ipv6 = of_peers && peer != NULL && strchr(peer, ':') != NULL;
 	return 0;
 }
 
 static int
-interpret_rest(struct command *c, const struct line *l, const struct fault *f)
+check_routes(const struct command *c, const struct line *l, const struct fault *f)
 {
-	if (c->kind == COMMAND_SHOW_CONFIGURATION && c->source == NULL)
-		c->source = "running";
-	if (has_scope(c))
-		return interpret_family(c, l, f);
-	if (c->prefix == c->prefix_text && !is_prefix(c->prefix))
-		return fault_at(f, position_of(l, c->prefix), c->prefix, " is not a prefix");
-	if (c->kind == COMMAND_TRACE || c->kind == COMMAND_NETWORK || c->kind == COMMAND_STATIC ||
-		c->kind == COMMAND_LIST_ENTRY)
-		return c->prefix != NULL ? check_host_bits(c->prefix, l, f) : 0;
-	if (!is_of_route(c))
-		return 0;
-	if ((c->prefix != NULL && check_host_bits(c->prefix, l, f) != 0) ||
-		interpret_family(c, l, f) != 0)
-		return -EINVAL;
-	if (c->rd != NULL && !is_vpn(c->family))
+	const char *address = arg(c, "address"),
+		   *advertised = keyword(c, "advertised|advertised-routes"),
+		   *received = keyword(c, "received|received-routes");
+	bool vpn = is_vpn(c->family), rd = arg(c, "rd") != NULL;
+
+	if (rd && !vpn)
 		return fault(f, "\"%s\" is only valid with \"vpnv4\" and \"vpnv6\"",
 			at_keyword(l, f, "rd"));
-	if ((c->kind == COMMAND_SHOW_FATE || c->kind == COMMAND_SHOW_CHANGES) &&
-		is_vpn(c->family) && c->rd == NULL)
+	if (keyword(c, "fate|history") != NULL && vpn && !rd)
 		return fault(f,
 			"\"%s\" is only valid with \"rd RD\": each route distinguisher has a route "
 			"of its own",
-			at_keyword(l, f, c->kind == COMMAND_SHOW_FATE ? "fate" : "history"));
-	if (c->address != NULL && is_vpn(c->family) && c->rd == NULL)
+			at_keyword(l, f, keyword(c, "fate|history")));
+	if (address != NULL && vpn && !rd)
 		return fault(f,
 			"\"%.64s\" is only valid with \"rd RD\": each route distinguisher has a "
 			"longest match of its own",
-			at_keyword(l, f, c->address));
-	if (c->address != NULL &&
-		(c->longer || c->community != NULL || c->regex != NULL || c->count ||
-			c->peer != NULL || c->advertised || c->received))
+			at_keyword(l, f, address));
+	if (address != NULL && (keyword(c, "longer|longer-prefixes|count|statistics|advertised|"
+					   "received|community|as-path|peer") != NULL))
 		return fault(f,
 			"\"%.64s\": expected a prefix with its length, because other words follow",
-			at_keyword(l, f, c->address));
-	if ((c->advertised || c->received) && c->peer == NULL)
+			at_keyword(l, f, address));
+	if ((advertised != NULL || received != NULL) && arg(c, "peer") == NULL)
 		return fault(f, "\"%s\" is only valid with \"peer ADDRESS\"",
-			at_keyword(l, f, c->advertised ? "advertised" : "received"));
-	if (c->advertised && c->received)
+			at_keyword(l, f, advertised != NULL ? "advertised" : "received"));
+	if (advertised != NULL && received != NULL)
 		return fault(f, "\"advertised\" and \"%s\" exclude each other",
 			at_keyword(l, f, "received"));
 	return 0;
@@ -1172,22 +1078,28 @@ static int
 interpret(const struct walk *w, unsigned end, char *const *words, unsigned count, struct command *c,
 	const struct fault *f)
 {
+	const struct line l = {words, count};
 	unsigned way[COMMAND_WORDS_MAX + 1], i = end;
+	const char *prefix;
 
 	for (unsigned at = count; at > 0; at--)
 		way[at - 1] = i = w->set[at][i].from;
-	c->kind = command_rules[place_at(w, count, end)->rule].kind;
-	c->undo = place_at(w, count, end)->undo;
+	c->rule = &command_rules[place_at(w, count, end)->rule];
 	for (unsigned at = 0; at < count; at++) {
 		const struct place *p = place_at(w, at, way[at]);
 
 		if (p->kind == PLACE_WORD)
 			interpret_word(c, p->text);
 		else
-			interpret_value(c, (enum value_kind)p->value,
-				keyword_before(w, at, way[at]), words[at]);
+			interpret_value(c, p, words[at]);
 	}
-	return interpret_rest(c, &(struct line){words, count}, f);
+	prefix = arg(c, "prefix");
+	if (prefix == c->prefix && !is_prefix(prefix))
+		return fault_at(f, position_of(&l, prefix), prefix, " is not a prefix");
+	if ((prefix != NULL && check_host_bits(prefix, &l, f) != 0) ||
+		(c->rule->family != FAMILY_NO && interpret_family(c, &l, f) != 0))
+		return -EINVAL;
+	return c->rule->family == FAMILY_OF_ROUTES ? check_routes(c, &l, f) : 0;
 }
 
 /* ---- commands ---- */
@@ -1241,8 +1153,8 @@ command_choices(unsigned view, char *const *words, unsigned count,
 			const struct place *p = place_at(w, w->at, i);
 
 			if (!choice_known(out, n, p->text) && !used_before(w, w->at, i))
-				out[n++] = (struct command_choice){p->text, p->kind == PLACE_VALUE,
-					keyword_before(w, w->at, i)};
+				out[n++] = (struct command_choice){
+					p->text, p->name, keyword_before(w, w->at, i)};
 		}
 	if (w != NULL && w->at == count && n == 1 && out[0].text == NULL && count > 0)
 		fault(&f, "nothing may follow");

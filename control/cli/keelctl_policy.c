@@ -213,6 +213,7 @@ show_policy(struct ctl *ctl, const struct command *c)
 	json_t *result = ctl_call(ctl, "config.get", json_pack("{s:s}", "source", "running")),
 	       *listed = result != NULL ? ctl_call(ctl, "policy.list", NULL) : NULL, *document,
 	       *policies, *policy, *one = NULL, *texts;
+	const char *name = arg(c, "name");
 	size_t i;
 
 	if (listed == NULL) {
@@ -221,22 +222,22 @@ show_policy(struct ctl *ctl, const struct command *c)
 	}
 	document = json_object_get(result, "document");
 	policies = json_object_get(document, "route_policies");
-	texts = text_policies(listed, c->name);
+	texts = text_policies(listed, name);
 	json_array_foreach(policies, i, policy)
 	{
-		if (c->name != NULL && names_policy(policy, "name", c->name))
+		if (name != NULL && names_policy(policy, "name", name))
 			one = policy;
 	}
-	if (c->name != NULL && one == NULL && json_array_size(texts) == 0)
-		ctl_fail(ctl, EXIT_REFUSED, "there is no policy \"%.64s\"%s", text_safe(c->name),
+	if (name != NULL && one == NULL && json_array_size(texts) == 0)
+		ctl_fail(ctl, EXIT_REFUSED, "there is no policy \"%.64s\"%s", text_safe(name),
 			NOT_THERE(ctl));
 	else if (ctl->json)
-		policies_json(result, c->name != NULL ? NULL : policies, one, texts);
+		policies_json(result, name != NULL ? NULL : policies, one, texts);
 	else if (one != NULL)
 		print_policy(ctl, document, one);
-	else if (c->name == NULL && json_array_size(policies) + json_array_size(texts) == 0)
+	else if (name == NULL && json_array_size(policies) + json_array_size(texts) == 0)
 		puts("no route policies except accept-all and deny-all");
-	else if (c->name == NULL)
+	else if (name == NULL)
 		json_array_foreach(policies, i, policy) print_policy(ctl, document, policy);
 	if (!ctl->json)
 		json_array_foreach(texts, i, policy) print_text_policy(ctl, document, policy);

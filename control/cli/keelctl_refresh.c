@@ -146,13 +146,24 @@ job_follow(struct ctl *ctl, long long id)
 	}
 }
 
+json_t *
+peers_params(const struct command *c)
+{
+	json_t *params = command_params(c);
+	const char *scope = keyword(c, "slow-peer|all|external|internal|group");
+
+	if (scope == NULL)
+		scope = arg(c, "peer") != NULL ? "peer" : "asn";
+	json_object_set_new(params, "scope", json_string(scope));
+	if (keyword(c, "import|export") != NULL)
+		json_object_set_new(params, "direction", json_string(keyword(c, "import|export")));
+	return params;
+}
+
 void
 refresh_command(struct ctl *ctl, const struct command *c)
 {
-	json_t *result = call_of_family(ctl, c, "bgp.refresh",
-		json_pack("{s:s, s:s, s:s*, s:s*, s:s*, s:s}", "family", c->family, "scope",
-			c->scope, "vrf", c->vrf, "peer", c->peer, "group", c->group, "direction",
-			c->direction));
+	json_t *result = call_of_family(ctl, c, "bgp.refresh", peers_params(c));
 	const json_t *job, *peers;
 
 	if (result == NULL)
@@ -165,7 +176,7 @@ refresh_command(struct ctl *ctl, const struct command *c)
 		refresh_print(ctl, peers);
 	if (no_session_acted(peers))
 		stop_script(ctl, "refreshed", peers);
-	else if (json_is_integer(job) && c->wait)
+	else if (json_is_integer(job) && keyword(c, "wait") != NULL)
 		job_follow(ctl, (long long)json_integer_value(job));
 	else if (json_is_integer(job) && !ctl->json)
 		printf("job %lld runs; `show jobs` shows its end\n",
@@ -214,12 +225,9 @@ reset_print(struct ctl *ctl, const json_t *peers)
 static json_t *
 reset_call(struct ctl *ctl, const struct command *c, bool force)
 {
-	json_t *params = json_pack("{s:s, s:s, s:s*, s:s*, s:s*, s:b}", "family", c->family,
-		"scope", c->scope, "vrf", c->vrf, "peer", c->peer, "group", c->group, "force",
-		force);
+	json_t *params = peers_params(c);
 
-	if (c->asn != 0)
-		json_object_set_new(params, "asn", json_integer(c->asn));
+	json_object_set_new(params, "force", json_boolean(force));
 	return call_of_family(ctl, c, "bgp.reset", params);
 }
 
@@ -311,13 +319,10 @@ preview_print(struct ctl *ctl, const json_t *result)
 void
 preview_command(struct ctl *ctl, const struct command *c)
 {
-	json_t *params = c->kind == COMMAND_PREVIEW
-				 ? json_pack("{s:b}", "candidate", 1)
-				 : json_pack("{s:s, s:s, s:s*, s:s*, s:s*, s:s}", "family",
-					   c->family, "scope", c->scope, "vrf", c->vrf, "peer",
-					   c->peer, "group", c->group, "direction", c->direction);
+	json_t *params = keyword(c, "refresh") != NULL ? peers_params(c)
+						       : json_pack("{s:b}", "candidate", 1);
 
-	if (c->policy_files)
+	if (keyword(c, "policy-files") != NULL)
 		json_object_set_new(params, "policy_files", json_true());
 	ctl_result(ctl, call_of_family(ctl, c, "bgp.refresh.preview", params), preview_print);
 }

@@ -398,11 +398,7 @@ print_lookup(struct ctl *ctl, const json_t *result)
 static void
 lookup(struct ctl *ctl, const struct command *c)
 {
-	ctl_result(ctl,
-		ctl_call(ctl, "rib.lookup",
-			json_pack("{s:s, s:s*, s:s, s:s*}", "family", c->family, "vrf", c->vrf,
-				"address", c->address, "rd", c->rd)),
-		print_lookup);
+	ctl_result(ctl, ctl_call(ctl, "rib.lookup", command_params(c)), print_lookup);
 }
 
 #define CODE_NOT_KEPT (-32010)
@@ -414,15 +410,27 @@ struct pages {
 	bool whole; /* all keys of each route; false: rows of the keys of a line */
 };
 
+static bool
+is_advertised(const struct command *c)
+{
+	return keyword(c, "advertised|advertised-routes") != NULL;
+}
+
 static struct pages
 pages_of(const struct command *c, bool whole)
 {
 	return (struct pages){.c = c,
 		.whole = whole,
-		.view = c->peer == NULL ? "loc"
-			: c->advertised ? "adj-out"
-			: c->received	? "adj-in-pre"
-					: "adj-in"};
+		.view = arg(c, "peer") == NULL			 ? "loc"
+			: is_advertised(c)			 ? "adj-out"
+			: keyword(c, "received|received-routes") ? "adj-in-pre"
+								 : "adj-in"};
+}
+
+static bool
+is_count(const struct command *c)
+{
+	return keyword(c, "count|statistics") != NULL;
 }
 
 static json_t *
@@ -430,7 +438,7 @@ columns_json(const struct command *c)
 {
 	json_t *names = json_array();
 
-	for (unsigned i = 0; i < (c->terse ? TERSE_COUNT : KEY_COUNT); i++)
+	for (unsigned i = 0; i < (keyword(c, "terse") ? TERSE_COUNT : KEY_COUNT); i++)
 		json_array_append_new(names, json_string(key_names[i]));
 	return names;
 }
@@ -440,16 +448,18 @@ static json_t *
 page_params(const struct pages *p, const char *cursor)
 {
 	const struct command *c = p->c;
-	json_t *params = json_pack("{s:s, s:s*, s:s, s:s*, s:s*, s:s*, s:b, s:i, s:s*, s:s*, s:s*}",
-		"family", c->family, "vrf", c->vrf, "view", p->view, "peer", c->peer, "rd", c->rd,
-		"prefix", c->prefix, "longer", c->longer, "limit", PAGE, "cursor", cursor,
-		"community", c->community, "as_path", c->regex);
+	json_t *params = command_params(c);
 
+	json_object_set_new(params, "view", json_string(p->view));
+	json_object_set_new(params, "longer", json_boolean(keyword(c, "longer|longer-prefixes")));
+	json_object_set_new(params, "limit", json_integer(PAGE));
+	if (cursor != NULL)
+		json_object_set_new(params, "cursor", json_string(cursor));
 	if (!p->whole)
 		json_object_set_new(params, "columns", columns_json(c));
-	if (c->best)
+	if (keyword(c, "best|ip"))
 		json_object_set_new(params, "best", json_true());
-	if (c->count)
+	if (is_count(c))
 		json_object_set_new(params, "count", json_true());
 	return params;
 }
@@ -460,9 +470,9 @@ first_page(struct ctl *ctl, struct pages *p)
 {
 	json_t *error, *result = ctl_ask(ctl, "rib.routes", page_params(p, NULL), &error);
 
-	if (p->c->or_accepted && number_of(error, "code") == CODE_NOT_KEPT) {
+	if (keyword(p->c, "received-routes") && number_of(error, "code") == CODE_NOT_KEPT) {
 		fprintf(stderr, "routes after the import policy: %s has no keep-all-routes\n",
-			p->c->peer);
+			arg(p->c, "peer"));
 		p->view = "adj-in";
 		result = ctl_call(ctl, "rib.routes", page_params(p, NULL));
 	} else if (error != NULL) {
@@ -491,7 +501,7 @@ detail_lines(const struct ctl *ctl, const struct command *c, const json_t *route
 		prefix_text(json_object_get(route, "rd"), json_object_get(route, "prefix"), prefix,
 			sizeof(prefix)));
 	putchar('\n');
-	print_path(ctl, route, c->advertised);
+	print_path(ctl, route, is_advertised(c));
 }
 
 #define RUN_OCTETS (256u << 10)
@@ -687,7 +697,7 @@ print_page(struct ctl *ctl, const struct pages *p, const json_t *result, struct 
 			json_dumpf(route, stdout, JSON_COMPACT);
 		} else if (p->whole) {
 			detail_lines(ctl, c, route);
-		} else if (c->terse) {
+		} else if (keyword(c, "terse")) {
 			terse_line(route);
 		} else {
 			list_line(ctl, width, route);
@@ -715,7 +725,8 @@ print_count(struct ctl *ctl, long long count)
 static void
 list_all(struct ctl *ctl, const struct command *c)
 {
-	struct pages pages = pages_of(c, ctl->json || (c->detail && !c->terse));
+	struct pages pages =
+		pages_of(c, ctl->json || (keyword(c, "detail|verbose") && !keyword(c, "terse")));
 	unsigned long long printed = 0, done;
 	long long counted = 0;
 	json_t *result = first_page(ctl, &pages);
@@ -743,26 +754,26 @@ list_all(struct ctl *ctl, const struct command *c)
 		json_decref(result);
 		if (more && !ctl->json)
 			ctl_progress(ctl, "%llu paths, more follow",
-				c->count ? (unsigned long long)counted : printed);
+				is_count(c) ? (unsigned long long)counted : printed);
 		result = more && cursor != NULL && sorted.err == 0 ? ctl_receive(ctl, "rib.routes")
 								   : NULL;
 	}
 	if (!ctl->json)
 		ctl_progress_end(ctl);
 	cut |= more; /* the next page did not come */
-	done = c->count ? (unsigned long long)counted : printed;
+	done = is_count(c) ? (unsigned long long)counted : printed;
 	if (cut && sorted.err == 0)
 		ctl_fail(ctl, ctl->status != EXIT_DONE ? ctl->status : EXIT_REFUSED,
 			"interrupted after %llu path%s", done, done == 1 ? "" : "s");
 	/* the lines so far are not those of the first prefixes */
-	sorted_end(ctl, &sorted, !pages.whole && !c->terse, cut);
+	sorted_end(ctl, &sorted, !pages.whole && !keyword(c, "terse"), cut);
 	if (cut || sorted.err != 0)
 		return;
-	if (ctl->json && c->count)
+	if (ctl->json && is_count(c))
 		printf("],\"count\":%lld}\n", counted);
 	else if (ctl->json)
 		puts("]}");
-	else if (c->count)
+	else if (is_count(c))
 		print_count(ctl, counted);
 	else if (printed == 0)
 		puts("no route");
@@ -776,13 +787,14 @@ show_route(struct ctl *ctl, const struct command *c)
 	struct pages pages = pages_of(c, true);
 	json_t *result;
 
-	if (c->address != NULL) {
+	if (arg(c, "address") != NULL) {
 		lookup(ctl, c);
 		return;
 	}
 	/* a prefix of a VPN family may be there with several distinguishers */
-	if (c->prefix == NULL || c->longer || c->terse || c->count ||
-		(strncmp(c->family, "vpn", 3) == 0 && c->rd == NULL)) {
+	if (arg(c, "prefix") == NULL ||
+		keyword(c, "longer|longer-prefixes|terse|count|statistics") ||
+		(strncmp(c->family, "vpn", 3) == 0 && arg(c, "rd") == NULL)) {
 		list_all(ctl, c);
 		return;
 	}
@@ -790,8 +802,8 @@ show_route(struct ctl *ctl, const struct command *c)
 	if (result != NULL && ctl->json) {
 		ctl_print_json(result, false);
 	} else if (result != NULL) {
-		print_detail(ctl, text_safe(c->prefix), json_object_get(result, "routes"),
-			c->advertised);
+		print_detail(ctl, text_safe(arg(c, "prefix")), json_object_get(result, "routes"),
+			is_advertised(c));
 		print_refused(json_object_get(result, "refused"));
 	}
 	json_decref(result);

@@ -36,22 +36,49 @@ read_params(struct ctl *ctl, const char *text)
 	return params;
 }
 
-static void
+void
 rpc_command(struct ctl *ctl, const struct command *c)
 {
 	json_t *params = NULL, *result;
 
-	if (c->params != NULL) {
-		params = read_params(ctl, c->params);
+	if (arg(c, "params") != NULL) {
+		params = read_params(ctl, arg(c, "params"));
 		if (params == NULL)
 			return;
 	}
 	ctl->raw = true;
-	result = ctl_call(ctl, c->method, params);
+	result = ctl_call(ctl, arg(c, "method"), params);
 	ctl->raw = ctl->json;
 	if (result != NULL)
 		ctl_print_json(result, ctl->terminal && !ctl->json);
 	json_decref(result);
+}
+
+json_t *
+command_params(const struct command *c)
+{
+	json_t *params = json_object();
+
+	for (unsigned i = 0; i < c->count; i++) {
+		const char *name = c->word[i].name;
+
+		if (name == NULL)
+			continue;
+		json_object_set_new(params, name,
+			strcmp(name, "asn") == 0 ? json_integer(command_asn(c))
+			: strcmp(name, "id") == 0 || strcmp(name, "seconds") == 0
+				? json_integer((json_int_t)arg_number(c, name))
+				: json_string(c->word[i].text));
+	}
+	if (c->rule->family != FAMILY_NO)
+		json_object_set_new(params, "family", json_string(c->family));
+	return params;
+}
+
+void
+show_answer(struct ctl *ctl, const struct command *c)
+{
+	ctl_result(ctl, ctl_call(ctl, c->rule->method, command_params(c)), c->rule->print);
 }
 
 /* ---- views ---- */
@@ -139,21 +166,39 @@ instance_exists(struct ctl *ctl, const char *name)
 	return found;
 }
 
-static void
-family_view(struct ctl *ctl, const struct command *c)
+void
+enter_system(struct ctl *ctl, const struct command *c)
 {
-	if (c->vrf != NULL) {
-		if (!instance_exists(ctl, c->vrf))
+	(void)c;
+	ctl->view = VIEW_SYSTEM;
+}
+
+void
+enter_bgp(struct ctl *ctl, const struct command *c)
+{
+	if (c->undo)
+		edit_command(ctl, c);
+	else if (edit_asn_agrees(ctl, command_asn(c)))
+		ctl->view = VIEW_BGP;
+}
+
+void
+enter_family(struct ctl *ctl, const struct command *c)
+{
+	const char *vrf = arg(c, "vrf");
+
+	if (vrf != NULL) {
+		if (!instance_exists(ctl, vrf))
 			return;
-		snprintf(ctl->vrf, sizeof(ctl->vrf), "%s", c->vrf);
+		snprintf(ctl->vrf, sizeof(ctl->vrf), "%s", vrf);
 	}
 	ctl->family = c->family;
-	ctl->view = c->vrf != NULL ? VIEW_VRF : VIEW_FAMILY;
+	ctl->view = vrf != NULL ? VIEW_VRF : VIEW_FAMILY;
 }
 
 /* First applies the line, which may create the node. */
-static void
-policy_view(struct ctl *ctl, const struct command *c)
+void
+enter_policy(struct ctl *ctl, const struct command *c)
 {
 	edit_command(ctl, c);
 	if (ctl->status != EXIT_DONE) {
@@ -161,68 +206,36 @@ policy_view(struct ctl *ctl, const struct command *c)
 		return;
 	}
 	ctl->view = VIEW_POLICY;
-	snprintf(ctl->policy, sizeof(ctl->policy), "%s", c->name);
-	ctl->node = (unsigned)strtoul(c->value, NULL, 10);
+	snprintf(ctl->policy, sizeof(ctl->policy), "%s", arg(c, "name"));
+	ctl->node = (unsigned)arg_number(c, "node");
 }
 
-/* True if the line removes the node of the view. */
-static bool
-is_open_node(const struct ctl *ctl, const struct command *c)
+void
+remove_node(struct ctl *ctl, const struct command *c)
 {
-	return ctl->view == VIEW_POLICY && strcmp(c->name, ctl->policy) == 0 &&
-	       (c->value == NULL || strtoul(c->value, NULL, 10) == ctl->node);
-}
+	bool open = ctl->view == VIEW_POLICY && strcmp(arg(c, "name"), ctl->policy) == 0 &&
+		    (arg(c, "node") == NULL || arg_number(c, "node") == ctl->node);
 
-static void
-view_quit(struct ctl *ctl)
-{
-	switch (ctl->view) {
-	case VIEW_SYSTEM:
-		ctl->view = VIEW_USER;
-		break;
-	case VIEW_BGP:
-	case VIEW_POLICY:
+	edit_command(ctl, c);
+	if (ctl->status == EXIT_DONE && open)
 		ctl->view = VIEW_SYSTEM;
-		break;
-	case VIEW_FAMILY:
-	case VIEW_VRF:
-		ctl->view = VIEW_BGP;
-		break;
-	default:
-		ctl->leave = true;
-	}
 }
 
-static void
-view_command(struct ctl *ctl, const struct command *c)
+void
+view_return(struct ctl *ctl, const struct command *c)
 {
-	switch (c->kind) {
-	case COMMAND_SYSTEM_VIEW:
-		ctl->view = VIEW_SYSTEM;
-		break;
-	case COMMAND_BGP_VIEW:
-		if (c->undo)
-			edit_command(ctl, c);
-		else if (edit_asn_agrees(ctl, c->asn))
-			ctl->view = VIEW_BGP;
-		break;
-	case COMMAND_POLICY_VIEW:
-		policy_view(ctl, c);
-		break;
-	case COMMAND_POLICY_REMOVE:
-		edit_command(ctl, c);
-		if (ctl->status == EXIT_DONE && is_open_node(ctl, c))
-			ctl->view = VIEW_SYSTEM;
-		break;
-	case COMMAND_FAMILY_VIEW:
-		family_view(ctl, c);
-		break;
-	case COMMAND_RETURN:
-		ctl->view = VIEW_USER;
-		break;
-	default:
-		view_quit(ctl);
-	}
+	(void)c;
+	ctl->view = VIEW_USER;
+}
+
+void
+view_quit(struct ctl *ctl, const struct command *c)
+{
+	(void)c;
+	ctl->leave = ctl->view == VIEW_USER;
+	ctl->view = ctl->view & (VIEW_FAMILY | VIEW_VRF)   ? VIEW_BGP
+		    : ctl->view & (VIEW_BGP | VIEW_POLICY) ? VIEW_SYSTEM
+							   : VIEW_USER;
 }
 
 /* ---- the place of a wrong word ---- */
@@ -381,13 +394,12 @@ line_wrong(struct ctl *ctl, char *const *words, unsigned count, unsigned wrong, 
 
 #define WATCH_S 2
 
-static void command_run(struct ctl *ctl, const struct command *c);
-
 static bool
 is_show(const struct command *c)
 {
-	return (c->kind >= COMMAND_SHOW_BGP_SUMMARY && c->kind <= COMMAND_SHOW_DIFF) ||
-	       c->kind == COMMAND_DISPLAY_LINES;
+	const char *verb = c->word[0].text;
+
+	return strcmp(verb, "show") == 0 || strcmp(verb, "display") == 0;
 }
 
 /* The position of the first filter; `count` without a filter. */
@@ -412,7 +424,7 @@ filtered_run(
 		return;
 	if (page)
 		output_page(ctl, &out);
-	command_run(ctl, c);
+	c->rule->run(ctl, c);
 	output_end(ctl, &out);
 }
 
@@ -446,10 +458,10 @@ watch_words(struct ctl *ctl, char *const *words, unsigned count)
 }
 
 /* A command in one word, as with quotes. */
-static void
-watch_text(struct ctl *ctl, const char *text)
+void
+watch_command(struct ctl *ctl, const struct command *c)
 {
-	char *words[COMMAND_WORDS_MAX], error[256], *copy = strdup(text), *at = copy;
+	char *words[COMMAND_WORDS_MAX], error[256], *copy = strdup(arg(c, "command")), *at = copy;
 	const char *typed = ctl->typed;
 	int n = copy != NULL ? command_split(&at, words, error, sizeof(error)) : -1;
 
@@ -466,64 +478,11 @@ watch_text(struct ctl *ctl, const char *text)
 
 /* ---- commands ---- */
 
-static void
-watch_command(struct ctl *ctl, const struct command *c)
-{
-	watch_text(ctl, c->watched);
-}
-
-static void
+void
 help_command(struct ctl *ctl, const struct command *c)
 {
 	(void)c;
 	help_view(ctl->view);
-}
-
-/* NULL: show_command() for COMMAND_SHOW_..., otherwise edit_command(). */
-static void (*const runs[])(struct ctl *ctl, const struct command *c) = {
-	[COMMAND_RPC] = rpc_command,
-	[COMMAND_REFRESH] = refresh_command,
-	[COMMAND_RESET] = reset_command,
-	[COMMAND_SHOW_BGP_PEER] = show_bgp_peer,
-	[COMMAND_SHOW_BGP_FAULTS] = show_faults,
-	[COMMAND_SHOW_ROUTE] = show_route,
-	[COMMAND_SHOW_FATE] = show_fate,
-	[COMMAND_SHOW_CHANGES] = show_changes,
-	[COMMAND_SHOW_POLICY] = show_policy,
-	[COMMAND_SHOW_REFRESH] = show_refresh,
-	[COMMAND_DISPLAY_LINES] = display_lines,
-	[COMMAND_TRACE] = trace_command,
-	[COMMAND_MONITOR] = monitor_command,
-	[COMMAND_WATCH] = watch_command,
-	[COMMAND_IMPORT] = import_command,
-	[COMMAND_DOCTOR] = doctor_command,
-	[COMMAND_SYSTEM_VIEW] = view_command,
-	[COMMAND_BGP_VIEW] = view_command,
-	[COMMAND_FAMILY_VIEW] = view_command,
-	[COMMAND_QUIT] = view_command,
-	[COMMAND_RETURN] = view_command,
-	[COMMAND_POLICY_VIEW] = view_command,
-	[COMMAND_POLICY_REMOVE] = view_command,
-	[COMMAND_HELP] = help_command,
-	[COMMAND_PREVIEW] = preview_command,
-	[COMMAND_PREVIEW_REFRESH] = preview_command,
-	[COMMAND_COMMIT] = config_command,
-	[COMMAND_CONFIRM] = config_command,
-	[COMMAND_RELOAD] = config_command,
-	[COMMAND_RESOLVE] = config_command,
-	[COMMAND_ROLLBACK] = config_command,
-	[COMMAND_DISCARD] = config_command,
-};
-
-static void
-command_run(struct ctl *ctl, const struct command *c)
-{
-	if (c->kind < sizeof(runs) / sizeof(runs[0]) && runs[c->kind] != NULL)
-		runs[c->kind](ctl, c);
-	else if (is_show(c))
-		show_command(ctl, c);
-	else
-		edit_command(ctl, c);
 }
 
 /* The word of VRP, perhaps abbreviated, or of FRR. */
@@ -554,8 +513,7 @@ run_words(struct ctl *ctl, char *const *words, unsigned count)
 		return;
 	}
 	/* words may be abbreviated */
-	ctl->secret |= command.setting != NULL && (strcmp(command.setting, "simple") == 0 ||
-							  strcmp(command.setting, "cipher") == 0);
+	ctl->secret |= keyword(&command, "password") != NULL;
 	filtered_run(ctl, &command, words + bar, count - bar, is_show(&command));
 }
 

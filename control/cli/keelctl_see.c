@@ -177,16 +177,21 @@ static void
 show_of_prefix(struct ctl *ctl, const struct command *c, const char *method,
 	void (*print)(const struct ctl *ctl, const char *prefix, const json_t *result))
 {
-	json_t *result = ctl_call(ctl, method,
-		json_pack("{s:s, s:s*, s:s*, s:s}", "family", c->family, "vrf", c->vrf, "rd", c->rd,
-			"prefix", c->prefix != NULL ? c->prefix : c->address));
+	json_t *params = command_params(c), *result;
 
+	/* of an address: the longest prefix that holds it */
+	if (arg(c, "address") != NULL) {
+		json_object_set(params, "prefix", json_object_get(params, "address"));
+		json_object_del(params, "address");
+	}
+	result = ctl_call(ctl, method, params);
 	if (result == NULL)
 		return;
 	if (ctl->json)
 		ctl_print_json(result, false);
 	else if (json_is_null(json_object_get(result, "prefix")))
-		printf("nobody has announced a prefix that holds %s\n", text_safe(c->address));
+		printf("nobody has announced a prefix that holds %s\n",
+			text_safe(arg(c, "address")));
 	else
 		print(ctl, text_of(result, "prefix"), result);
 	json_decref(result);
@@ -402,16 +407,15 @@ trace_follow(struct ctl *ctl, json_int_t id)
 void
 trace_command(struct ctl *ctl, const struct command *c)
 {
-	json_t *result;
+	json_t *result, *params;
 
 	ctl_interrupt_catch();
 	ctl_interrupt_clear();
 	if (!subscribe(ctl, "trace"))
 		return;
-	result = ctl_call(ctl, "trace.start",
-		json_pack("{s:s*, s:s*, s:s*, s:s*, s:i, s:s*}", "peer", c->peer, "prefix",
-			c->prefix, "policy", c->name, "vrf", c->vrf, "seconds",
-			c->number != 0 ? (int)c->number : TRACE_SECONDS, "file", c->file));
+	params = command_params(c);
+	(void)member_made(params, "seconds", json_integer(TRACE_SECONDS));
+	result = ctl_call(ctl, "trace.start", params);
 	if (result == NULL)
 		return;
 	trace_follow(ctl, number_of(result, "trace"));

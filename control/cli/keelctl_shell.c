@@ -75,7 +75,8 @@ place_read(struct place *p)
 static bool
 choice_fits(const struct place *p, const struct command_choice *c)
 {
-	return c->text != NULL && (c->value || strncmp(c->text, p->begin, strlen(p->begin)) == 0);
+	return c->text != NULL &&
+	       (c->name != NULL || strncmp(c->text, p->begin, strlen(p->begin)) == 0);
 }
 
 /* ---- ? ---- */
@@ -116,7 +117,7 @@ help_at(const struct place *p)
 		if (!choice_fits(p, c))
 			continue;
 		printf("  %-22s %s\n", c->text, command_help(c->after, c->text));
-		if (c->value)
+		if (c->name != NULL)
 			help_names(c, p->begin);
 		any = true;
 	}
@@ -200,7 +201,7 @@ complete_key(EditLine *el, int key)
 	if (!place_read(&p))
 		return CC_REFRESH_BEEP;
 	for (unsigned i = 0; i < p.choices; i++) {
-		if (choice_fits(&p, &p.choice[i]) && p.choice[i].value)
+		if (choice_fits(&p, &p.choice[i]) && p.choice[i].name != NULL)
 			value_names(shell.ctl, &t, &p.choice[i], p.begin);
 		else if (choice_fits(&p, &p.choice[i]))
 			texts_add(&t, p.choice[i].text, p.begin);

@@ -313,17 +313,25 @@ keep_family(json_t *peers, const char *family)
 }
 
 void
+show_bgp_summary(struct ctl *ctl, const struct command *c)
+{
+	json_t *result = ctl_call(ctl, "bgp.peers", command_params(c));
+
+	keep_family(json_object_get(result, "peers"), c->family);
+	ctl_result(ctl, result, show_summary);
+}
+
+void
 show_bgp_peer(struct ctl *ctl, const struct command *c)
 {
-	json_t *result = ctl_call(
-		ctl, "bgp.peers", json_pack("{s:s, s:s*}", "peer", c->peer, "vrf", c->vrf));
+	json_t *result = ctl_call(ctl, "bgp.peers", command_params(c));
 	json_t *peers = json_object_get(result, "peers");
 
 	if (result == NULL)
 		return;
 	keep_family(peers, c->family);
 	if (json_array_size(peers) == 0)
-		ctl_fail(ctl, EXIT_REFUSED, "peer %s does not have %s", c->peer,
+		ctl_fail(ctl, EXIT_REFUSED, "peer %s does not have %s", arg(c, "peer"),
 			c->family != NULL ? c->family : "any address family");
 	else if (ctl->json)
 		ctl_print_json(result, false);
@@ -368,8 +376,8 @@ print_fault(const struct ctl *ctl, const json_t *fault)
 	print_octets(fault);
 }
 
-static void
-print_faults(struct ctl *ctl, const json_t *result)
+void
+show_faults(struct ctl *ctl, const json_t *result)
 {
 	const json_t *faults = json_object_get(result, "faults"), *fault;
 	size_t i;
@@ -379,18 +387,9 @@ print_faults(struct ctl *ctl, const json_t *result)
 	json_array_foreach(faults, i, fault) print_fault(ctl, fault);
 }
 
-void
-show_faults(struct ctl *ctl, const struct command *c)
-{
-	ctl_result(ctl,
-		ctl_call(ctl, "bgp.faults",
-			json_pack("{s:s, s:s*}", "peer", c->peer, "vrf", c->vrf)),
-		print_faults);
-}
-
 /* ---- show fib, show rib ---- */
 
-static void
+void
 show_fib_lookup(struct ctl *ctl, const json_t *result)
 {
 	const json_t *paths = json_object_get(result, "paths"), *p;
@@ -433,7 +432,7 @@ histogram_row(struct table *t, const char *title, const json_t *h)
 
 #define HISTOGRAM "|>Count|>Min|>p50|>p90|>p99|>p99.9|>Max"
 
-static void
+void
 show_fib_stats(struct ctl *ctl, const json_t *result)
 {
 	struct table t = table_begin("VRF|Family|>Routes|>Not installed|>Groups|>Memory|>Writes");
@@ -464,7 +463,7 @@ show_fib_stats(struct ctl *ctl, const json_t *result)
 	table_end(&t, ctl, 0);
 }
 
-static void
+void
 show_rib(struct ctl *ctl, const json_t *result)
 {
 	struct table t = table_begin("VRF|Family|>Prefixes|>Paths|>Attribute sets|>Memory");
@@ -500,7 +499,7 @@ strings_cell(struct table *t, const json_t *array)
 	table_cell(t, PLAIN, "%s", text);
 }
 
-static void
+void
 show_vrf(struct ctl *ctl, const json_t *result)
 {
 	struct table t = table_begin("VRF|RD|>Label|>Peers|>IPv4|>IPv6|Imports|Exports");
@@ -625,7 +624,7 @@ print_workers(struct ctl *ctl, const json_t *workers)
 	table_end(&t, ctl, 0);
 }
 
-static void
+void
 show_dataplane(struct ctl *ctl, const json_t *result)
 {
 	const json_t *workers = json_object_get(result, "workers"), *w, *address;
@@ -661,7 +660,7 @@ show_dataplane(struct ctl *ctl, const json_t *result)
 
 /* ---- show threads ---- */
 
-static void
+void
 show_threads(struct ctl *ctl, const json_t *result)
 {
 	static const char *const kinds[] = {"slice", "turn"}, *const keys[] = {
@@ -696,7 +695,7 @@ show_threads(struct ctl *ctl, const json_t *result)
 	table_end(&t, ctl, 0);
 }
 
-static void
+void
 show_neighbors(struct ctl *ctl, const json_t *result)
 {
 	struct table t = table_begin("Address|Port|MAC|State");
@@ -716,7 +715,7 @@ show_neighbors(struct ctl *ctl, const json_t *result)
 
 /* ---- other ---- */
 
-static void
+void
 show_forwarder(struct ctl *ctl, const json_t *result)
 {
 	const json_t *f = json_object_get(result, "forwarder");
@@ -732,7 +731,7 @@ show_forwarder(struct ctl *ctl, const json_t *result)
 		true_of(f, "published") ? "this keeld" : "the keeld before");
 }
 
-static void
+void
 show_version(struct ctl *ctl, const json_t *result)
 {
 	const json_t *alarms = json_object_get(result, "alarms"), *a;
@@ -796,13 +795,24 @@ show_jobs(struct ctl *ctl, const json_t *result)
 }
 
 static void
-show_configuration(struct ctl *ctl, const json_t *result)
+print_document(struct ctl *ctl, const json_t *result)
 {
 	(void)ctl;
 	ctl_print_json(json_object_get(result, "document"), true);
 }
 
-static void
+void
+show_configuration(struct ctl *ctl, const struct command *c)
+{
+	const char *source = keyword(c, "candidate|startup");
+
+	ctl_result(ctl,
+		ctl_call(ctl, "config.get",
+			json_pack("{s:s}", "source", source != NULL ? source : "running")),
+		print_document);
+}
+
+void
 show_rpki(struct ctl *ctl, const json_t *result)
 {
 	const json_t *vrps = json_object_get(result, "vrps"), *c;
@@ -824,7 +834,7 @@ show_rpki(struct ctl *ctl, const json_t *result)
 	printf("records in use: %s IPv4, %s IPv6\n", text_of(vrps, "ipv4"), text_of(vrps, "ipv6"));
 }
 
-static void
+void
 show_bmp(struct ctl *ctl, const json_t *result)
 {
 	struct table t = table_begin(
@@ -844,7 +854,7 @@ show_bmp(struct ctl *ctl, const json_t *result)
 	table_end_or(&t, ctl, "no collector is configured");
 }
 
-static void
+void
 show_mrt(struct ctl *ctl, const json_t *result)
 {
 	struct table t = table_begin("File|Kind|>Interval|>Files|>Records|>Drops|Last error");
@@ -857,43 +867,4 @@ show_mrt(struct ctl *ctl, const json_t *result)
 		table_cell(&t, RED, "%s", text_of(f, "error"));
 	}
 	table_end_or(&t, ctl, "no file is configured");
-}
-
-void
-show_command(struct ctl *ctl, const struct command *c)
-{
-	static const struct {
-		const char *method;
-		void (*print)(struct ctl *ctl, const json_t *result);
-	} shows[] = {
-		[COMMAND_SHOW_BGP_SUMMARY] = {"bgp.peers", show_summary},
-		[COMMAND_SHOW_FIB_LOOKUP] = {"fib.lookup", show_fib_lookup},
-		[COMMAND_SHOW_FIB_STATS] = {"fib.stats", show_fib_stats},
-		[COMMAND_SHOW_DATAPLANE] = {"dataplane.stats", show_dataplane},
-		[COMMAND_SHOW_NEIGHBORS] = {"dataplane.neighbors", show_neighbors},
-		[COMMAND_SHOW_THREADS] = {"control.stats", show_threads},
-		[COMMAND_SHOW_VERSION] = {"system.info", show_version},
-		[COMMAND_SHOW_FORWARDER] = {"system.info", show_forwarder},
-		[COMMAND_SHOW_JOBS] = {"jobs.list", show_jobs},
-		[COMMAND_SHOW_RIB] = {"rib.summary", show_rib},
-		[COMMAND_SHOW_VRF] = {"vrf.list", show_vrf},
-		[COMMAND_SHOW_CONFIGURATION] = {"config.get", show_configuration},
-		[COMMAND_SHOW_HISTORY] = {"config.history", show_history},
-		[COMMAND_SHOW_DIFF] = {"config.diff", show_diff},
-		[COMMAND_SHOW_AUDIT] = {"audit.list", show_audit},
-		[COMMAND_SHOW_CANDIDATES] = {"config.candidates", show_candidates},
-		[COMMAND_SHOW_RPKI] = {"rpki.summary", show_rpki},
-		[COMMAND_SHOW_BMP] = {"bmp.summary", show_bmp},
-		[COMMAND_SHOW_MRT] = {"mrt.summary", show_mrt},
-	};
-	json_t *result, *params;
-
-	params = json_pack(
-		"{s:s*, s:s*, s:s*}", "address", c->address, "source", c->source, "vrf", c->vrf);
-	if (c->kind == COMMAND_SHOW_HISTORY && c->numbered)
-		json_object_set_new(params, "id", json_integer(c->number));
-	result = ctl_call(ctl, shows[c->kind].method, params);
-	if (c->kind == COMMAND_SHOW_BGP_SUMMARY)
-		keep_family(json_object_get(result, "peers"), c->family);
-	ctl_result(ctl, result, shows[c->kind].print);
 }

@@ -373,8 +373,8 @@ def option_list(options):
 
 
 def shown_line(line):
-    """Without the mark of a word that is never abbreviated."""
-    return line.text.replace("!", "")
+    """Without the mark of a word that is never abbreviated, and the names of VALUES."""
+    return re.sub(r"(?<=[A-Z]):[a-z_]+", "", line.text.replace("!", ""))
 
 
 def commands_page(reader):

@@ -3,7 +3,7 @@
  * The operator grammar: the command of each valid line, the message for each invalid line; help;
  * splitting.
  */
-#include "control/cli/keelctl_parse.h"
+#include "control/cli/keelctl.h"
 
 #include <errno.h>
 #include <stdarg.h>
@@ -40,6 +40,15 @@ same(const char *line, const char *what, const char *is, const char *wanted)
 	if ((is == NULL) != (wanted == NULL) || (is != NULL && strcmp(is, wanted) != 0))
 		fail_msg("%s: %s is %s, not %s", line, what, is ? is : "absent",
 			wanted ? wanted : "absent");
+}
+
+static void
+same_scope(const char *line, const struct command *c, const char *scope)
+{
+	json_t *params = peers_params(c);
+
+	same(line, "scope", json_string_value(json_object_get(params, "scope")), scope);
+	json_decref(params);
 }
 
 static const struct refresh_case {
@@ -85,13 +94,13 @@ test_refresh(void **state)
 
 		if (parse(r->line, &c, error) != 0)
 			fail_msg("%s: %s", r->line, error);
-		assert_int_equal(c.kind, COMMAND_REFRESH);
+		assert_ptr_equal(c.rule->run, refresh_command);
 		same(r->line, "family", c.family, r->family);
-		same(r->line, "vrf", c.vrf, r->vrf);
-		same(r->line, "scope", c.scope, r->scope);
-		same(r->line, "peer", c.peer, r->peer);
-		same(r->line, "group", c.group, r->group);
-		same(r->line, "direction", c.direction, r->direction);
+		same(r->line, "vrf", arg(&c, "vrf"), r->vrf);
+		same_scope(r->line, &c, r->scope);
+		same(r->line, "peer", arg(&c, "peer"), r->peer);
+		same(r->line, "group", arg(&c, "group"), r->group);
+		same(r->line, "direction", keyword(&c, "import|export"), r->direction);
 	}
 }
 
@@ -135,189 +144,182 @@ test_reset(void **state)
 
 		if (parse(r->line, &c, error) != 0)
 			fail_msg("%s: %s", r->line, error);
-		assert_int_equal(c.kind, COMMAND_RESET);
+		assert_ptr_equal(c.rule->run, reset_command);
 		same(r->line, "family", c.family, r->family);
-		same(r->line, "vrf", c.vrf, r->vrf);
-		same(r->line, "scope", c.scope, r->scope);
-		same(r->line, "peer", c.peer, r->peer);
-		same(r->line, "group", c.group, r->group);
-		assert_int_equal(c.asn, r->asn);
+		same(r->line, "vrf", arg(&c, "vrf"), r->vrf);
+		same_scope(r->line, &c, r->scope);
+		same(r->line, "peer", arg(&c, "peer"), r->peer);
+		same(r->line, "group", arg(&c, "group"), r->group);
+		assert_int_equal(command_asn(&c), r->asn);
 	}
 }
 
 static const struct show_case {
 	const char *line;
-	enum command_kind kind;
+	command_function *run; /* NULL: show_answer() */
+	answer_function *print;
 	const char *family, *prefix, *address, *peer, *rd;
 	bool longer, advertised;
-	const char *source, *vrf;
+	const char *vrf;
 } shows[] = {
-	{.line = "show bgp summary", .kind = COMMAND_SHOW_BGP_SUMMARY},
-	{.line = "display bgp summary", .kind = COMMAND_SHOW_BGP_SUMMARY},
-	{.line = "disp b s", .kind = COMMAND_SHOW_BGP_SUMMARY},
-	{.line = "display bgp peer", .kind = COMMAND_SHOW_BGP_SUMMARY},
-	{.line = "display bgp ipv6 peer",
-		.kind = COMMAND_SHOW_BGP_SUMMARY,
-		.family = "ipv6-unicast"},
+	{.line = "show bgp summary", .run = show_bgp_summary},
+	{.line = "display bgp summary", .run = show_bgp_summary},
+	{.line = "disp b s", .run = show_bgp_summary},
+	{.line = "display bgp peer", .run = show_bgp_summary},
+	{.line = "display bgp ipv6 peer", .run = show_bgp_summary, .family = "ipv6-unicast"},
 	{.line = "display bgp ipv6 peer 2001:db8::2 verbose",
-		.kind = COMMAND_SHOW_BGP_PEER,
+		.run = show_bgp_peer,
 		.family = "ipv6-unicast",
 		.peer = "2001:db8::2"},
 	{.line = "display bgp routing-table 10.0.0.0 8 longer-prefixes",
-		.kind = COMMAND_SHOW_ROUTE,
+		.run = show_route,
 		.family = "ipv4-unicast",
 		.prefix = "10.0.0.0/8",
 		.longer = true},
 	{.line = "display bgp routing-table 10.0.0.0 255.128.0.0",
-		.kind = COMMAND_SHOW_ROUTE,
+		.run = show_route,
 		.family = "ipv4-unicast",
 		.prefix = "10.0.0.0/9"},
 	{.line = "display ipv6 routing-table 2001:db8:: 32",
-		.kind = COMMAND_SHOW_ROUTE,
+		.run = show_route,
 		.family = "ipv6-unicast",
 		.prefix = "2001:db8::/32"},
 	{.line = "display ip routing-table 10.0.0.1",
-		.kind = COMMAND_SHOW_ROUTE,
+		.run = show_route,
 		.family = "ipv4-unicast",
 		.address = "10.0.0.1"},
 	{.line = "display bgp routing-table peer 192.0.2.2 advertised-routes",
-		.kind = COMMAND_SHOW_ROUTE,
+		.run = show_route,
 		.family = "ipv4-unicast",
 		.peer = "192.0.2.2",
 		.advertised = true},
-	{.line = "show bgp peer 192.0.2.2", .kind = COMMAND_SHOW_BGP_PEER, .peer = "192.0.2.2"},
-	{.line = "show route", .kind = COMMAND_SHOW_ROUTE, .family = "ipv4-unicast"},
-	{.line = "show bgp vpn-instance red summary",
-		.kind = COMMAND_SHOW_BGP_SUMMARY,
-		.vrf = "red"},
+	{.line = "show bgp peer 192.0.2.2", .run = show_bgp_peer, .peer = "192.0.2.2"},
+	{.line = "show route", .run = show_route, .family = "ipv4-unicast"},
+	{.line = "show bgp vpn-instance red summary", .run = show_bgp_summary, .vrf = "red"},
 	{.line = "display bgp vpn-instance red ipv6-family summary",
-		.kind = COMMAND_SHOW_BGP_SUMMARY,
+		.run = show_bgp_summary,
 		.family = "ipv6-unicast",
 		.vrf = "red"},
 	{.line = "show bgp vpn-instance red peer 192.0.2.2",
-		.kind = COMMAND_SHOW_BGP_PEER,
+		.run = show_bgp_peer,
 		.peer = "192.0.2.2",
 		.vrf = "red"},
 	{.line = "disp b vpn-i red ipv4 p 192.0.2.2",
-		.kind = COMMAND_SHOW_BGP_PEER,
+		.run = show_bgp_peer,
 		.family = "ipv4-unicast",
 		.peer = "192.0.2.2",
 		.vrf = "red"},
 	{.line = "show bgp vpn-instance red peer 192.0.2.2 faults",
-		.kind = COMMAND_SHOW_BGP_FAULTS,
+		.print = show_faults,
 		.peer = "192.0.2.2",
 		.vrf = "red"},
 	{.line = "show route vpn-instance red",
-		.kind = COMMAND_SHOW_ROUTE,
+		.run = show_route,
 		.family = "ipv4-unicast",
 		.vrf = "red"},
 	{.line = "show route vpn-instance red ipv6-family peer 192.0.2.2 advertised",
-		.kind = COMMAND_SHOW_ROUTE,
+		.run = show_route,
 		.family = "ipv6-unicast",
 		.peer = "192.0.2.2",
 		.advertised = true,
 		.vrf = "red"},
 	{.line = "show route vpn-instance red 2001:db8::/32 longer",
-		.kind = COMMAND_SHOW_ROUTE,
+		.run = show_route,
 		.family = "ipv6-unicast",
 		.prefix = "2001:db8::/32",
 		.longer = true,
 		.vrf = "red"},
 	{.line = "display route vpn-instance red ipv4-family 192.0.2.7",
-		.kind = COMMAND_SHOW_ROUTE,
+		.run = show_route,
 		.family = "ipv4-unicast",
 		.address = "192.0.2.7",
 		.vrf = "red"},
 	{.line = "show route 10.0.0.0/8",
-		.kind = COMMAND_SHOW_ROUTE,
+		.run = show_route,
 		.family = "ipv4-unicast",
 		.prefix = "10.0.0.0/8"},
 	{.line = "show route 10.0.0.0/8 longer",
-		.kind = COMMAND_SHOW_ROUTE,
+		.run = show_route,
 		.family = "ipv4-unicast",
 		.prefix = "10.0.0.0/8",
 		.longer = true},
 	{.line = "show route 2001:db8::/32 lo p 2001:db8::2 adv",
-		.kind = COMMAND_SHOW_ROUTE,
+		.run = show_route,
 		.family = "ipv6-unicast",
 		.prefix = "2001:db8::/32",
 		.longer = true,
 		.peer = "2001:db8::2",
 		.advertised = true},
 	{.line = "show route peer 192.0.2.2",
-		.kind = COMMAND_SHOW_ROUTE,
+		.run = show_route,
 		.family = "ipv4-unicast",
 		.peer = "192.0.2.2"},
 	{.line = "show route peer 192.0.2.2 advertised",
-		.kind = COMMAND_SHOW_ROUTE,
+		.run = show_route,
 		.family = "ipv4-unicast",
 		.peer = "192.0.2.2",
 		.advertised = true},
 	/* The family follows from the prefix or the address. */
 	{.line = "show route 2001:db8::/32",
-		.kind = COMMAND_SHOW_ROUTE,
+		.run = show_route,
 		.family = "ipv6-unicast",
 		.prefix = "2001:db8::/32"},
 	{.line = "show route peer fe80::2%east",
-		.kind = COMMAND_SHOW_ROUTE,
+		.run = show_route,
 		.family = "ipv6-unicast",
 		.peer = "fe80::2%east"},
 	{.line = "show route ipv4 peer 2001:db8::2",
-		.kind = COMMAND_SHOW_ROUTE,
+		.run = show_route,
 		.family = "ipv4-unicast",
 		.peer = "2001:db8::2"},
-	{.line = "show bgp peer 192.0.2.2 faults",
-		.kind = COMMAND_SHOW_BGP_FAULTS,
-		.peer = "192.0.2.2"},
-	{.line = "show route ipv6", .kind = COMMAND_SHOW_ROUTE, .family = "ipv6-unicast"},
-	{.line = "show route ipv4", .kind = COMMAND_SHOW_ROUTE, .family = "ipv4-unicast"},
+	{.line = "show bgp peer 192.0.2.2 faults", .print = show_faults, .peer = "192.0.2.2"},
+	{.line = "show route ipv6", .run = show_route, .family = "ipv6-unicast"},
+	{.line = "show route ipv4", .run = show_route, .family = "ipv4-unicast"},
 	{.line = "show route ipv6 peer fe80::2%east advertised",
-		.kind = COMMAND_SHOW_ROUTE,
+		.run = show_route,
 		.family = "ipv6-unicast",
 		.peer = "fe80::2%east",
 		.advertised = true},
-	{.line = "show route vpnv4", .kind = COMMAND_SHOW_ROUTE, .family = "vpnv4-unicast"},
+	{.line = "show route vpnv4", .run = show_route, .family = "vpnv4-unicast"},
 	{.line = "show route vpnv6 2001:db8::/32 rd 192.0.2.1:7 longer",
-		.kind = COMMAND_SHOW_ROUTE,
+		.run = show_route,
 		.family = "vpnv6-unicast",
 		.prefix = "2001:db8::/32",
 		.rd = "192.0.2.1:7",
 		.longer = true},
 	{.line = "show route vpnv4 10.0.0.1 rd 0x0007010203040506",
-		.kind = COMMAND_SHOW_ROUTE,
+		.run = show_route,
 		.family = "vpnv4-unicast",
 		.address = "10.0.0.1",
 		.rd = "0x0007010203040506"},
 	{.line = "show route ipv6 2001:db8::/32 longer",
-		.kind = COMMAND_SHOW_ROUTE,
+		.run = show_route,
 		.family = "ipv6-unicast",
 		.prefix = "2001:db8::/32",
 		.longer = true},
 	{.line = "show route 2001:db8::7",
-		.kind = COMMAND_SHOW_ROUTE,
+		.run = show_route,
 		.family = "ipv6-unicast",
 		.address = "2001:db8::7"},
-	{.line = "show fib 2001:db8::7", .kind = COMMAND_SHOW_FIB_LOOKUP, .address = "2001:db8::7"},
-	{.line = "show dataplane neighbors", .kind = COMMAND_SHOW_NEIGHBORS},
-	{.line = "sh da n", .kind = COMMAND_SHOW_NEIGHBORS},
+	{.line = "show fib 2001:db8::7", .print = show_fib_lookup, .address = "2001:db8::7"},
+	{.line = "show dataplane neighbors", .print = show_neighbors},
+	{.line = "sh da n", .print = show_neighbors},
 	{.line = "show route 192.0.2.7",
-		.kind = COMMAND_SHOW_ROUTE,
+		.run = show_route,
 		.family = "ipv4-unicast",
 		.address = "192.0.2.7"},
-	{.line = "show fib", .kind = COMMAND_SHOW_FIB_STATS},
-	{.line = "show fib stats", .kind = COMMAND_SHOW_FIB_STATS},
-	{.line = "show fib 192.0.2.7", .kind = COMMAND_SHOW_FIB_LOOKUP, .address = "192.0.2.7"},
-	{.line = "show dataplane", .kind = COMMAND_SHOW_DATAPLANE},
-	{.line = "show threads", .kind = COMMAND_SHOW_THREADS},
-	{.line = "show version", .kind = COMMAND_SHOW_VERSION},
-	{.line = "show forwarder", .kind = COMMAND_SHOW_FORWARDER},
-	{.line = "show jobs", .kind = COMMAND_SHOW_JOBS},
-	{.line = "show rib", .kind = COMMAND_SHOW_RIB},
-	{.line = "show configuration", .kind = COMMAND_SHOW_CONFIGURATION, .source = "running"},
-	{.line = "sh conf cand", .kind = COMMAND_SHOW_CONFIGURATION, .source = "candidate"},
-	{.line = "show configuration startup",
-		.kind = COMMAND_SHOW_CONFIGURATION,
-		.source = "startup"},
+	{.line = "show fib", .print = show_fib_stats},
+	{.line = "show fib stats", .print = show_fib_stats},
+	{.line = "show fib 192.0.2.7", .print = show_fib_lookup, .address = "192.0.2.7"},
+	{.line = "show dataplane", .print = show_dataplane},
+	{.line = "show threads", .print = show_threads},
+	{.line = "show version", .print = show_version},
+	{.line = "show forwarder", .print = show_forwarder},
+	{.line = "show jobs", .print = show_jobs},
+	{.line = "show rib", .print = show_rib},
+	{.line = "show configuration", .run = show_configuration},
+	{.line = "sh conf cand", .run = show_configuration},
+	{.line = "show configuration startup", .run = show_configuration},
 };
 
 static void
@@ -332,16 +334,17 @@ test_show(void **state)
 
 		if (parse(s->line, &c, error) != 0)
 			fail_msg("%s: %s", s->line, error);
-		assert_int_equal(c.kind, s->kind);
+		assert_ptr_equal(c.rule->run, s->run != NULL ? s->run : show_answer);
+		assert_ptr_equal(c.rule->print, s->print);
 		same(s->line, "family", c.family, s->family);
-		same(s->line, "prefix", c.prefix, s->prefix);
-		same(s->line, "rd", c.rd, s->rd);
-		same(s->line, "address", c.address, s->address);
-		same(s->line, "peer", c.peer, s->peer);
-		same(s->line, "source", c.source, s->source);
-		same(s->line, "vrf", c.vrf, s->vrf);
-		assert_int_equal(c.longer, s->longer);
-		assert_int_equal(c.advertised, s->advertised);
+		same(s->line, "prefix", arg(&c, "prefix"), s->prefix);
+		same(s->line, "rd", arg(&c, "rd"), s->rd);
+		same(s->line, "address", arg(&c, "address"), s->address);
+		same(s->line, "peer", arg(&c, "peer"), s->peer);
+		same(s->line, "vrf", arg(&c, "vrf"), s->vrf);
+		assert_int_equal(keyword(&c, "longer|longer-prefixes") != NULL, s->longer);
+		assert_int_equal(
+			keyword(&c, "advertised|advertised-routes") != NULL, s->advertised);
 	}
 }
 
@@ -353,11 +356,11 @@ test_rpc(void **state)
 
 	(void)state;
 	assert_int_equal(parse("rpc system.info", &c, error), 0);
-	assert_int_equal(c.kind, COMMAND_RPC);
-	same("rpc", "method", c.method, "system.info");
-	assert_null(c.params);
+	assert_ptr_equal(c.rule->run, rpc_command);
+	same("rpc", "method", arg(&c, "method"), "system.info");
+	assert_null(arg(&c, "params"));
 	assert_int_equal(parse("rpc jobs.get {\"id\":1}", &c, error), 0);
-	same("rpc", "params", c.params, "{\"id\":1}");
+	same("rpc", "params", arg(&c, "params"), "{\"id\":1}");
 }
 
 static const struct {
@@ -492,66 +495,67 @@ test_wrong(void **state)
 static const struct {
 	unsigned view;
 	const char *line;
-	enum command_kind kind;
+	command_function *run; /* NULL: edit_command() */
+	edit_function *edit;
 	bool undo;
 	const char *peer, *group, *name, *direction, *family, *vrf;
 	unsigned asn;
 } configurations[] = {
-	{.view = VIEW_USER, .line = "system-view", .kind = COMMAND_SYSTEM_VIEW},
-	{.view = VIEW_SYSTEM, .line = "bgp 1.10", .kind = COMMAND_BGP_VIEW, .asn = 65546},
+	{.view = VIEW_USER, .line = "system-view", .run = enter_system},
+	{.view = VIEW_SYSTEM, .line = "bgp 1.10", .run = enter_bgp, .asn = 65546},
 	{.view = VIEW_BGP,
 		.line = "peer 2001:db8::2 as-number 64513",
-		.kind = COMMAND_PEER_AS_NUMBER,
+		.edit = set_asn,
 		.peer = "2001:db8::2",
 		.asn = 64513},
 	{.view = VIEW_BGP,
 		.line = "peer transit as-number 7",
-		.kind = COMMAND_PEER_AS_NUMBER,
+		.edit = set_asn,
 		.group = "transit",
 		.asn = 7},
 	{.view = VIEW_BGP,
 		.line = "peer 192.0.2.2 group transit",
-		.kind = COMMAND_PEER_GROUP,
+		.edit = set_group,
 		.peer = "192.0.2.2",
 		.name = "transit"},
 	{.view = VIEW_BGP,
 		.line = "peer transit cap r",
-		.kind = COMMAND_PEER_ROUTE_REFRESH,
+		.edit = set_route_refresh,
 		.group = "transit"},
 	{.view = VIEW_BGP,
 		.line = "undo peer 192.0.2.2 capability-advertise route-refresh",
-		.kind = COMMAND_PEER_ROUTE_REFRESH,
+		.edit = set_route_refresh,
 		.undo = true,
 		.peer = "192.0.2.2"},
 	{.view = VIEW_BGP,
 		.line = "ipv4-family unicast",
-		.kind = COMMAND_FAMILY_VIEW,
+		.run = enter_family,
 		.family = "ipv4-unicast"},
 	{.view = VIEW_BGP,
 		.line = "ipv4-family vpnv4",
-		.kind = COMMAND_FAMILY_VIEW,
+		.run = enter_family,
 		.family = "vpnv4-unicast"},
 	{.view = VIEW_FAMILY,
 		.line = "ipv6-f vpn-instance red",
-		.kind = COMMAND_FAMILY_VIEW,
+		.run = enter_family,
 		.family = "ipv6-unicast",
 		.vrf = "red"},
 	{.view = VIEW_FAMILY,
 		.line = "peer 192.0.2.2 keep-all-routes",
-		.kind = COMMAND_PEER_KEEP_ALL_ROUTES,
+		.edit = set_keep,
 		.peer = "192.0.2.2"},
 	{.view = VIEW_VRF,
 		.line = "undo peer 192.0.2.2 route-policy in import",
-		.kind = COMMAND_PEER_ROUTE_POLICY,
+		.edit = set_policy,
 		.undo = true,
 		.peer = "192.0.2.2",
 		.name = "in",
 		.direction = "import"},
-	{.view = VIEW_BGP, .line = "group g", .kind = COMMAND_GROUP, .name = "g"},
-	{.view = VIEW_SYSTEM, .line = "ret", .kind = COMMAND_RETURN},
+	{.view = VIEW_BGP, .line = "group g", .edit = edit_group, .name = "g"},
+	{.view = VIEW_SYSTEM, .line = "ret", .run = view_return},
 	{.view = VIEW_USER,
 		.line = "preview refresh bgp ipv6 group g import",
-		.kind = COMMAND_PREVIEW_REFRESH,
+		.run = preview_command,
 		.group = "g",
 		.direction = "import",
 		.family = "ipv6-unicast"},
@@ -569,15 +573,18 @@ test_views(void **state)
 
 		if (parse_in(configurations[i].view, line, &c, error) != 0)
 			fail_msg("%s: %s", line, error);
-		assert_int_equal(c.kind, configurations[i].kind);
+		assert_ptr_equal(c.rule->run,
+			configurations[i].run != NULL ? configurations[i].run : edit_command);
+		assert_true(
+			configurations[i].edit == NULL || c.rule->edit == configurations[i].edit);
 		assert_int_equal(c.undo, configurations[i].undo);
-		assert_int_equal(c.asn, configurations[i].asn);
-		same(line, "peer", c.peer, configurations[i].peer);
-		same(line, "group", c.group, configurations[i].group);
-		same(line, "name", c.name, configurations[i].name);
-		same(line, "direction", c.direction, configurations[i].direction);
+		assert_int_equal(command_asn(&c), configurations[i].asn);
+		same(line, "peer", arg(&c, "peer"), configurations[i].peer);
+		same(line, "group", arg(&c, "group"), configurations[i].group);
+		same(line, "name", arg(&c, "name"), configurations[i].name);
+		same(line, "direction", keyword(&c, "import|export"), configurations[i].direction);
 		same(line, "family", c.family, configurations[i].family);
-		same(line, "vrf", c.vrf, configurations[i].vrf);
+		same(line, "vrf", arg(&c, "vrf"), configurations[i].vrf);
 	}
 	assert_int_equal(parse_in(VIEW_BGP, "peer 192.0.2.2 keep-all-routes", &c, error), -EINVAL);
 	assert_int_equal(parse_in(VIEW_BGP, "refresh bgp all import", &c, error), -EINVAL);
@@ -599,7 +606,7 @@ abbreviation_is_the_word(unsigned view, char **words, unsigned count,
 	unsigned a, b;
 
 	for (unsigned i = 0; i < n; i++) {
-		while (i != which && choice[i].text != NULL && !choice[i].value &&
+		while (i != which && choice[i].text != NULL && choice[i].name == NULL &&
 			len < strlen(choice[which].text) &&
 			strncmp(choice[i].text, choice[which].text, len) == 0)
 			len++;
@@ -651,11 +658,11 @@ help_below(unsigned view, char **words, unsigned count, unsigned *seen)
 		if (*command_help(choice[i].after, choice[i].text) == '\0')
 			fail_msg("no help for %s behind %s", choice[i].text,
 				choice[i].after ? choice[i].after : "nothing");
-		if (!choice[i].value)
+		if (choice[i].name == NULL)
 			abbreviation_is_the_word(view, words, count, choice, n, i);
 		words[count] = (char *)(uintptr_t)choice[i].text;
-		for (unsigned v = 0; choice[i].value && v < sizeof(samples) / sizeof(samples[0]);
-			v++) {
+		for (unsigned v = 0;
+			choice[i].name != NULL && v < sizeof(samples) / sizeof(samples[0]); v++) {
 			if (strcmp(samples[v][0], choice[i].text) == 0)
 				words[count] = samples[v][1];
 		}
@@ -678,7 +685,7 @@ static const struct policy_case {
 	const char *line, *phrase, *texts; /* texts: the VALUES */
 } policy_cases[] = {
 	{VIEW_SYSTEM, "ip ip-prefix a index 5 permit 10.0.0.0 8 greater-equal 9 less-equal 24",
-		"ip ip-prefix index permit greater-equal less-equal", "a 5 10.0.0.0 8 9 24"},
+		"ip ip-prefix index permit greater-equal less-equal", "a 5 10.0.0.0/8 9 24"},
 	{VIEW_POLICY, "ip ipv6-prefix a deny 2001:db8::/32", "ip ipv6-prefix deny",
 		"a 2001:db8::/32"},
 	{VIEW_SYSTEM, "ip as-path-filter a permit ^1_", "ip as-path-filter permit", "a ^1_"},
@@ -726,9 +733,9 @@ test_policy_lines(void **state)
 		assert_int_equal(parse_in(p->view, p->line, &c, error), 0);
 		same(p->line, "phrase", c.phrase, p->phrase);
 		texts[0] = '\0';
-		for (unsigned k = 0; k < c.list_count; k++)
+		for (unsigned k = 0; arg_at(&c, k) != NULL; k++)
 			at += (size_t)snprintf(texts + at, sizeof(texts) - at, "%s%s",
-				k > 0 ? " " : "", c.list[k]);
+				k > 0 ? " " : "", arg_at(&c, k));
 		same(p->line, "list", texts, p->texts);
 		assert_int_equal(c.undo, strncmp(p->line, "undo ", 5) == 0);
 	}
@@ -796,7 +803,7 @@ test_line(void **state)
 
 	(void)state;
 	assert_int_equal(command_parse_line(VIEW_USER, good, &c, error, sizeof(error)), 0);
-	assert_int_equal(c.kind, COMMAND_REFRESH);
+	assert_ptr_equal(c.rule->run, refresh_command);
 	assert_int_equal(command_parse_line(VIEW_USER, empty, &c, error, sizeof(error)), -ENODATA);
 	assert_int_equal(command_parse_line(VIEW_USER, bad, &c, error, sizeof(error)), -EINVAL);
 }

@@ -6,7 +6,7 @@
  */
 #include "tests/fuzz/targets.h"
 
-#include "control/cli/keelctl_parse.h"
+#include "control/cli/keelctl.h"
 
 #define LINE_MAX_LEN 4096
 #define ERROR_SIZE 640
@@ -31,11 +31,14 @@ string(const char *text)
 static void
 command_touch(const struct command *c)
 {
-	const char *all[] = {c->method, c->params, c->family, c->vrf, c->scope, c->group,
-		c->direction, c->peer, c->name, c->prefix, c->address, c->source, c->text};
+	json_t *params = command_params(c);
 
-	for (size_t i = 0; i < sizeof(all) / sizeof(all[0]); i++)
-		string(all[i]);
+	HARNESS_CHECK(c->rule && c->count > 0 && c->count <= COMMAND_WORDS_MAX);
+	for (unsigned i = 0; i < c->count; i++)
+		string(c->word[i].text);
+	string(c->family);
+	string(c->phrase);
+	json_decref(params);
 }
 
 /* Choices for the next word; with `all_follow`, checks that each offered keyword is accepted. */
@@ -58,7 +61,7 @@ choices(unsigned view, char **words, unsigned count, bool all_follow, bool *may_
 		}
 		string(command_help(all[i].after, all[i].text));
 		longer[count] = (char *)(uintptr_t)all[i].text;
-		if (all_follow && !all[i].value && count + 1 < COMMAND_WORDS_MAX)
+		if (all_follow && !all[i].name && count + 1 < COMMAND_WORDS_MAX)
 			HARNESS_CHECK(command_choices(view, longer, count + 1, next, error,
 					      sizeof(error)) > 0);
 	}
