@@ -127,14 +127,14 @@ json_t *ctl_next_event(struct ctl *ctl);
 void ctl_progress(struct ctl *ctl, const char *fmt, ...) __attribute__((format(printf, 2, 3)));
 void ctl_progress_end(struct ctl *ctl);
 
-/* What carries out a line; named by the grammar, and described by the help there. */
+/* Carries out a line; named and described by a row of the grammar. */
 typedef void command_function(struct ctl *ctl, const struct command *c);
 
 /* ---- keelctl_run.c: runs commands, single or in scripts ---- */
 
 command_function rpc_command, help_command, watch_command, enter_system, enter_bgp, enter_family,
 	enter_policy, remove_node, view_return, view_quit;
-/* Calls the method of the rule with the VALUES of the line, and prints the answer as the rule says. */
+/* Calls the method of the rule with the VALUES of the line, and prints the answer by the rule. */
 command_function show_answer;
 /* The VALUES of the line by their names, and the address family where the rule wants one. */
 json_t *command_params(const struct command *c);
@@ -215,7 +215,7 @@ void shell_run(struct ctl *ctl);
 /* ---- keelctl_refresh.c: refresh, reset, preview ---- */
 
 command_function refresh_command, reset_command, preview_command;
-/* The parameters of bgp.refresh and bgp.reset that say which peers. */
+/* The parameters of bgp.refresh and bgp.reset for the peers of the line. */
 json_t *peers_params(const struct command *c);
 
 /* ---- keelctl_config.c: candidate and history ---- */
@@ -248,7 +248,7 @@ edit_function set_asn, set_group, set_route_refresh, set_enable, set_keep, set_p
 	remove_peer, edit_network, edit_import_route, edit_static, edit_group, remove_bgp;
 
 command_function edit_command, edit_path;
-/* Prints an error that depends on the configuration. Always -1. */
+/* Prints an error about the configuration. Always -1. */
 int edit_refuse(struct edit *e, const char *fmt, ...) __attribute__((format(printf, 2, 3)));
 /* bgp N: false, after an error message, unless N is router.asn. */
 bool edit_asn_agrees(struct ctl *ctl, unsigned asn);
@@ -294,7 +294,7 @@ extern const struct policy_list_words policy_list_words[];
 extern const struct policy_words policy_conditions[], policy_changes[];
 /* {keyword, value in keel.json}, where they differ */
 extern const char *const policy_values[][2];
-/* The section that a line of lists edits. */
+/* The section of a line of lists. */
 const char *list_section(const struct command *c);
 edit_function add_entry, remove_entry, put_node, remove_policy, edit_member, edit_node;
 

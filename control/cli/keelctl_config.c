@@ -207,7 +207,7 @@ call_with_force(struct ctl *ctl, const struct command *c, const char *method, js
 }
 
 /*
- * Prints what a command has changed: `text`, unless NULL, else the result of a commit. Takes `result`, which may
+ * Prints the change by a command: `text`, unless NULL, else the result of a commit. Takes `result`, which may
  * be NULL, and `diff`, of config.diff just before.
  */
 static void

@@ -644,7 +644,7 @@ apply_line(struct edit *e)
 	return e->c->rule->edit != NULL && values_good(e) ? e->c->rule->edit(e) : -1;
 }
 
-/* The section that the line edits. */
+/* The section of the line. */
 static const char *
 section_of(const struct command *c)
 {

@@ -2,7 +2,7 @@
 /*
  * The operator grammar (keelctl(1)): a table of templates (keelctl_grammar.c), from which the
  * parser, abbreviations, error messages, `?` help and completion are derived. A row also names the function
- * that carries out the line. Single-threaded.
+ * for the line. Single-threaded.
  */
 #pragma once
 
@@ -35,7 +35,7 @@ struct command {
 	unsigned wrong; /* after an error: number of the wrong word, from 1; 0: unknown */
 	bool undo;
 	/*
-	 * The word for it; NULL without a word. Where the rule wants a family, never NULL. or_ipv6: no word, and
+	 * NULL without a word for the family, unless the rule wants a family. or_ipv6: no word, and
 	 * the address of the peer is IPv6: use ipv6-unicast if the peer does not have ipv4-unicast.
 	 */
 	const char *family;
@@ -48,15 +48,15 @@ struct command {
 	char prefix[64]; /* a prefix written as address and length or mask */
 	char phrase[128]; /* the keywords */
 };
-/* The VALUE with this name; NULL: the line has none. */
+/* A VALUE by name; NULL: absent. */
 const char *arg(const struct command *c, const char *name);
-/* The VALUE number `i`, from 0; NULL: the line has fewer. */
+/* The VALUE number `i`, from 0; NULL: absent. */
 const char *arg_at(const struct command *c, unsigned i);
-/* As a number; 0: the line has none, or it is too large. */
+/* As a number; 0: absent, or too large. */
 unsigned long long arg_number(const struct command *c, const char *name);
-/* The first of these keywords ("import|export") that the line has; NULL: none. */
+/* The first of the keywords ("import|export") in the line; NULL: absent. */
 const char *keyword(const struct command *c, const char *keywords);
-/* The AS number of the line; 0: it has none. */
+/* The AS number of the line; 0: absent. */
 unsigned command_asn(const struct command *c);
 
 struct ctl;
@@ -64,7 +64,7 @@ struct edit;
 
 /*
  * One rule: words, VALUES, {a | b}, [a | b], and <a | b>: each of them at most once, in any order.
- * `word!` cannot be abbreviated; `VALUE...`: one or more; `VALUE:name`: its name is not that of its kind.
+ * `word!` cannot be abbreviated; `VALUE...`: one or more; `VALUE:name`: named otherwise than by its kind.
  */
 struct command_rule {
 	unsigned views;

@@ -256,8 +256,12 @@ history_open(void)
 		int number = event.num;
 
 		more = history(shell.history, &event, H_PREV);
-		if (has_secret(line))
-			history(shell.history, &(HistEvent){0}, H_DEL, number);
+		if (has_secret(line)) {
+			HistEvent deleted = {0};
+
+			history(shell.history, &deleted, H_DEL, number);
+			free((char *)(uintptr_t)deleted.str); /* a copy */
+		}
 		free(line);
 	}
 }

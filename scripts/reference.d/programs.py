@@ -653,10 +653,10 @@ def check_events(tree, reader, page_text):
 
 
 def check_lines(tree, reader, page_text):
-    count = len(re.findall(r"\{\s*VIEW_\w+(?: \| VIEW_\w+)*,\s*COMMAND_\w+,", without_comments(tree.text(GRAMMAR))))
+    count = len(re.findall(r"\{\s*VIEW_\w+(?: \| VIEW_\w+)*,\s*\w+,", without_comments(tree.text(GRAMMAR))))
     faults = [] if count == len(reader.lines) else ["%s: %d lines, of which %d are described" % (GRAMMAR, count, len(reader.lines))]
     faults += differ("line", {shown_line(x) for x in reader.lines}, items(section(page_text, "COMMANDS")), "keelctl(1)")
-    used = {w for x in reader.lines for w in re.findall(r"[A-Za-z][\w-]*|(?<= )[+-](?= )|(?<=\[)[+-](?= )|(?<= )[+-](?=\])", x.text)} | {"undo"}
+    used = {w for x in reader.lines for w in re.findall(r"[A-Za-z][\w-]*|(?<= )[+-](?= )|(?<=\[)[+-](?= )|(?<= )[+-](?=\])", shown_line(x))} | {"undo"}
     return faults + differ("word", used, {w for w, _, _ in reader.words}, GRAMMAR) + \
         ["%s: the line %s has no help" % (GRAMMAR, x.text) for x in reader.lines if not x.help]
 
