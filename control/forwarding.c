@@ -6,6 +6,7 @@
 #include "control/base/log.h"
 #include "control/base/threads.h"
 #include "control/session/session.h"
+#include "control/wiring.h"
 #include "dataplane/process/forwarder.h"
 #include "dataplane/port/port.h"
 #include "dataplane/forward/worker.h"
@@ -17,6 +18,7 @@
 
 #include <errno.h>
 #include <limits.h>
+#include <semaphore.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -35,11 +37,17 @@
 /* After a longer pause: for sessions and tables, before the old tables are replaced. */
 #define READY_RETURN_NS 60000000000u
 
+/* After the end of keelfwd: interval of the attempts to reach the next one, and the longest wait. */
+#define RETURN_POLL_NS 20000000u
+#define RETURN_MOST_NS 10000000000u
+
 struct forwarding {
 	struct keeld *k;
 	struct timer ready;
+	struct timer again; /* awaits the next keelfwd */
 	struct watch ended; /* keelfwd has ended */
-	uint64_t opened_ns;
+	uint64_t opened_ns, ended_ns;
+	bool lost; /* no keelfwd has the ports */
 	/* 1 + the journal entry that the tables have to reach; 0: the RIB is not ready */
 	uint64_t awaited;
 	struct waited {
@@ -48,7 +56,7 @@ struct forwarding {
 	} * waited; /* peers with a session at the end of the keeld before */
 	unsigned waited_count;
 	unsigned worker_count;
-	unsigned reader[]; /* of layers.workers, for each worker of keelfwd */
+	unsigned reader[QSBR_READERS_MAX]; /* of layers.workers, for each worker of keelfwd */
 };
 
 /* ---- ports ---- */
@@ -87,9 +95,10 @@ forwarding_namespace(struct keeld *k, const struct config *c, struct port_config
 	return p->netns == NULL ? 0 : e;
 }
 
+/* Opens keelfwd, or `again` the next keelfwd after the end of the first one. 0; -EAGAIN: not yet; -errno (logged). */
 static int
 open_forwarder(struct keeld *k, const struct dataplane_config *d, struct port_config *ports,
-	unsigned count) RUNS_ON(role_main)
+	unsigned count, bool again) RUNS_ON(role_main)
 {
 	char program[PATH_MAX];
 	struct dataplane_error err = {""};
@@ -110,7 +119,10 @@ open_forwarder(struct keeld *k, const struct dataplane_config *d, struct port_co
 	for (unsigned i = 0; i < count && e == 0; i++)
 		e = forwarding_namespace(k, apply_running(k->apply), &ports[i]);
 	if (e == 0)
-		e = forwarder_open(&c, &k->forwarder, &err);
+		e = again ? forwarder_return(k->forwarder, &c, &err)
+			  : forwarder_open(&c, &k->forwarder, &err);
+	if (again && e == -EAGAIN)
+		return e;
 	if (e != 0) {
 		log_event(LOG_ERROR, "forwarder-failed error=\"%s\" text=\"%s\"",
 			strerrordesc_np(-e), err.text);
@@ -165,17 +177,24 @@ forwarding_change(struct keeld *k, const struct config *next, const struct port_
 	return forwarder_ports(k->forwarder, &c, failed, err);
 }
 
+static int
+open_ports(struct keeld *k, bool again) RUNS_ON(role_main)
+{
+	const struct config *c = apply_running(k->apply);
+	struct dataplane_config d = dataplane_of(k, c);
+	struct port_config ports[PORTS_MAX];
+
+	forwarding_ports(c, ports);
+	return open_forwarder(k, &d, ports, c->port_count, again);
+}
+
 int
 forwarding_open(struct keeld *k)
 {
 	const struct config *c = apply_running(k->apply);
-	struct dataplane_config d = dataplane_of(k, c);
 	const struct forwarder_state *s;
-	struct port_config ports[PORTS_MAX];
-	int e;
+	int e = open_ports(k, false);
 
-	forwarding_ports(c, ports);
-	e = open_forwarder(k, &d, ports, c->port_count);
 	if (e != 0)
 		return e;
 	for (uint16_t port = 0; port < port_count(); port++)
@@ -348,25 +367,172 @@ ready_poll(struct timer *t) RUNS_ON(role_main)
 	}
 }
 
-/* Without the forwarder keeld ends; the next keeld starts a new forwarder. */
+/* ---- the end of keelfwd ---- */
+
+static int watch_end(struct keeld *k) RUNS_ON(role_main);
+
+/* Registers the workers of keelfwd as readers of the tables. 0, -errno. */
+static int
+add_readers(struct keeld *k) RUNS_ON(role_main)
+{
+	unsigned count = apply_running(k->apply)->dataplane.worker_count;
+	struct forwarding *f = k->forwarding;
+	int e = 0;
+
+	for (; f->worker_count < count && e == 0; f->worker_count += e == 0)
+		e = qsbr_register(k->layers.workers, &f->reader[f->worker_count]);
+	return e;
+}
+
+/* The workers have ended, perhaps in the middle of a burst: grace periods do not wait for them. */
+static void
+remove_readers(struct keeld *k)
+{
+	struct forwarding *f = k->forwarding;
+
+	for (; f->worker_count > 0; f->worker_count--) {
+		qsbr_offline(k->layers.workers, f->reader[f->worker_count - 1]);
+		qsbr_unregister(k->layers.workers, f->reader[f->worker_count - 1]);
+	}
+}
+
+/* Two threads read the memory of keelfwd: the fib thread waits while the host thread exchanges it. */
+struct swap {
+	struct keeld *k;
+	sem_t waits, done;
+	struct dataplane_error err;
+	int result;
+};
+struct swap_call {
+	struct swap *swap;
+	bool waits;
+};
+
+static void
+on_swap(void *arg)
+{
+	const struct swap_call *c = arg;
+	struct swap *s = c->swap;
+
+	if (c->waits) {
+		sem_post(&s->waits);
+		sem_wait(&s->done);
+		return;
+	}
+	sem_wait(&s->waits);
+	role_enter_host();
+	s->result = forwarder_swap(s->k->forwarder, s->k->forwarder_socket, &s->err);
+	sem_post(&s->done);
+}
+
+static int
+swap_memory(struct keeld *k) RUNS_ON(role_main)
+{
+	struct swap s = {.k = k};
+	struct swap_call call[] = {{&s, false}, {&s, true}};
+	struct thread *const on[] = {k->layers.host_thread, k->layers.fib_thread};
+	void *const arg[] = {&call[0], &call[1]};
+	int e;
+
+	sem_init(&s.waits, 0, 0);
+	sem_init(&s.done, 0, 0);
+	e = thread_call_each(on, 2, on_swap, arg);
+	sem_destroy(&s.waits);
+	sem_destroy(&s.done);
+	if (e == 0 && s.result != 0)
+		log_event(LOG_ERROR, "forwarder-failed error=\"%s\" text=\"%s\"",
+			strerrordesc_np(-s.result), s.err.text);
+	return e != 0 ? e : s.result;
+}
+
+/* The next keelfwd gets the ports and the tables. 0; -EAGAIN: there is none yet; -errno (logged). */
+static int
+attach_again(struct keeld *k) RUNS_ON(role_main)
+{
+	struct forwarding *f = k->forwarding;
+	int e = open_ports(k, true);
+
+	if (e == 0)
+		e = swap_memory(k);
+	if (e == 0)
+		e = add_readers(k);
+	if (e != 0)
+		return e;
+	f->lost = false;
+	wiring_ports_again(k);
+	/* the peers that the keeld before had are not awaited: nothing forwards */
+	e = publish(k);
+	if (e == 0)
+		layers_call_session(&k->layers, on_session_restart_end, k->layers.speaker);
+	return e == 0 ? watch_end(k) : e;
+}
+
+static void
+again_poll(struct timer *t) RUNS_ON(role_main)
+{
+	struct forwarding *f =
+		(struct forwarding *)(void *)((char *)t - offsetof(struct forwarding, again));
+	int e = attach_again(f->k);
+
+	if (e == -EAGAIN && now_ns() - f->ended_ns < RETURN_MOST_NS)
+		e = timer_arm(f->k->layers.main_thread, t, RETURN_POLL_NS);
+	else if (e == -EAGAIN)
+		log_event(LOG_ERROR,
+			"forwarder-failed error=\"%s\" text=\"no keelfwd listens again at %s\"",
+			strerrordesc_np(ETIMEDOUT), f->k->forwarder_socket);
+	if (e != 0)
+		give_up(f->k);
+}
+
+/*
+ * Nothing forwards now. A supervisor starts the next keelfwd, which gets the ports and the tables of this keeld.
+ * Without one keeld ends, so that the peers choose other paths. A keelfwd that refuses the connection may read
+ * the tables.
+ */
 static void
 forwarder_ended(struct watch *w, uint32_t events) RUNS_ON(role_main)
 {
 	struct forwarding *f =
 		(struct forwarding *)(void *)((char *)w - offsetof(struct forwarding, ended));
+	struct keeld *k = f->k;
 
 	(void)events;
-	(void)watch_set(f->k->layers.main_thread, w, 0);
-	log_event(LOG_ERROR, "forwarder-ended pid=%u", forwarder_state(f->k->forwarder)->pid);
-	give_up(f->k);
+	(void)watch_set(k->layers.main_thread, w, 0);
+	log_event(LOG_ERROR, "forwarder-ended pid=%u", forwarder_state(k->forwarder)->pid);
+	if (!forwarder_has_ended(k->forwarder)) {
+		give_up(k);
+		return;
+	}
+	f->lost = true;
+	f->opened_ns = f->ended_ns = now_ns();
+	timer_cancel(k->layers.main_thread, &f->ready);
+	remove_readers(k);
+	forwarder_lost(k->forwarder);
+	wiring_ports_lost(k);
+	again_poll(&f->again);
 }
 
-/* Registers the workers of keelfwd as readers of the tables, and awaits the end of keelfwd. 0, -errno. */
+bool
+forwarding_lost(const struct keeld *k)
+{
+	return k->forwarding != NULL && k->forwarding->lost;
+}
+
+static int
+watch_end(struct keeld *k)
+{
+	k->forwarding->ended =
+		(struct watch){.fd = forwarder_fd(k->forwarder), .ready = forwarder_ended};
+	/* an answer may be late */
+	return watch_set(k->layers.main_thread, &k->forwarding->ended, EPOLLRDHUP);
+}
+
+/* Begins to await the end of keelfwd. 0, -errno. */
 static int
 watch_forwarder(struct keeld *k) RUNS_ON(role_main)
 {
-	unsigned count = apply_running(k->apply)->dataplane.worker_count;
-	struct forwarding *f = calloc(1, sizeof(*f) + count * sizeof(f->reader[0]));
+	struct forwarding *f = calloc(1, sizeof(*f));
+	int e;
 
 	if (f == NULL)
 		return -ENOMEM;
@@ -374,15 +540,9 @@ watch_forwarder(struct keeld *k) RUNS_ON(role_main)
 	f->k = k;
 	f->opened_ns = now_ns();
 	f->ready.fire = ready_poll;
-	f->ended = (struct watch){.fd = forwarder_fd(k->forwarder), .ready = forwarder_ended};
-	for (; f->worker_count < count; f->worker_count++) {
-		int e = qsbr_register(k->layers.workers, &f->reader[f->worker_count]);
-
-		if (e != 0)
-			return e;
-	}
-	/* an answer may be late */
-	return watch_set(k->layers.main_thread, &f->ended, EPOLLRDHUP);
+	f->again.fire = again_poll;
+	e = add_readers(k);
+	return e == 0 ? watch_end(k) : e;
 }
 
 static int
@@ -428,9 +588,9 @@ forwarding_stop(struct keeld *k)
 	 */
 	if (region_detach(forwarder_region(k->forwarder)) != 0)
 		_exit(EXIT_FAILURE);
-	for (unsigned i = 0; i < k->forwarding->worker_count; i++)
-		qsbr_unregister(k->layers.workers, k->forwarding->reader[i]);
+	remove_readers(k);
 	timer_cancel(k->layers.main_thread, &k->forwarding->ready);
+	timer_cancel(k->layers.main_thread, &k->forwarding->again);
 	(void)watch_set(k->layers.main_thread, &k->forwarding->ended, 0);
 }
 

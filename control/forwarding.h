@@ -30,6 +30,8 @@ int forwarding_change(struct keeld *k, const struct config *next, const struct p
 	unsigned count, unsigned *failed, struct dataplane_error *err) RUNS_ON(role_main);
 /* Opens the ports, or adopts the ports of keelfwd. Before wiring_create(). 0, -errno (logged). */
 int forwarding_open(struct keeld *k) RUNS_ON(role_main);
+/* True after the end of keelfwd, until the next keelfwd has the ports. */
+bool forwarding_lost(const struct keeld *k) RUNS_ON(role_main);
 /* Publishes the tables to the workers, after an adoption later. After wiring_start(). 0, -errno (logged). */
 int forwarding_start(struct keeld *k) RUNS_ON(role_main);
 /* Sets k->stays. Sessions end by Cease if nothing continues. Before wiring_stop(). */

@@ -46,5 +46,8 @@ void wiring_port_addresses(const struct config_port *p, struct netlink *mirror, 
 	RUNS_ON(role_main);
 /* Opens ports again whose interface was deleted and made again. After wiring_start(). */
 void wiring_ports_watch(struct keeld *k) RUNS_ON(role_main);
+/* After the end of keelfwd; and when the next keelfwd has opened the ports, before the tables are published. */
+void wiring_ports_lost(struct keeld *k) RUNS_ON(role_main);
+void wiring_ports_again(struct keeld *k) RUNS_ON(role_main);
 /* After wiring_stop(), or when wiring_create() failed. */
 void wiring_destroy(struct keeld *k) RUNS_ON(role_main);

@@ -185,6 +185,13 @@ icmp_sources_set(struct keeld *k, struct vrf_id vrf, enum afi afi) RUNS_ON(role_
 	}
 }
 
+void
+wiring_icmp_sources(struct keeld *k, struct vrf_id vrf)
+{
+	icmp_sources_set(k, vrf, AFI_IPV4);
+	icmp_sources_set(k, vrf, AFI_IPV6);
+}
+
 static void
 host_interface_address(void *ctx, struct vrf_id vrf, unsigned ifindex, const struct prefix *subnet,
 	const struct ip_addr *local, bool present) RUNS_ON(role_host)

@@ -142,6 +142,13 @@ struct report_context {
 	struct thread_mail mail;
 };
 
+/* What routes and neighbours have of a port. */
+struct port_face {
+	unsigned ifindex; /* 0: the port is not held */
+	uint16_t mtu;
+	uint8_t mac[6];
+};
+
 struct wiring {
 	/* Main is ending the threads: receivers of messages may be freed already. */
 	_Atomic bool stopping;
@@ -165,6 +172,7 @@ struct wiring {
 	/* host thread, without a data plane: numbers of interfaces in use (netlink.h, number_take) */
 	uint64_t numbers[PORT_NONE / 64 + 1];
 	struct timer returns; /* main: wiring_ports_watch() */
+	struct port_face held[LINKS_MAX]; /* main: of ports whose keelfwd has ended */
 	/* Session thread: reserved before a change that causes an event. */
 	struct event_message *events_reserved;
 	/*
@@ -199,6 +207,8 @@ struct netlink *wiring_host_mirror(const struct keeld *k, struct vrf_id vrf) RUN
 struct netlink *wiring_mirror(const struct keeld *k, struct vrf_id vrf) RUNS_ON(role_main);
 /* keel0 of a VRF with a mirror, after a change of ports: new, gone, or as before. */
 void wiring_tun_follow(struct keeld *k, struct vrf_id vrf) RUNS_ON(role_host);
+/* keelfwd learns the sources of ICMP errors of each port. */
+void wiring_icmp_sources(struct keeld *k, struct vrf_id vrf) RUNS_ON(role_host);
 unsigned wiring_tun_up(struct vrf_id vrf, struct netlink *mirror) RUNS_ON(role_main);
 /* Destroys all mirrors. */
 void wiring_destroy_host(struct keeld *k);

@@ -17,6 +17,7 @@
 #include "control/forwarding.h"
 #include "control/host/host_routes.h"
 #include "control/host/netlink.h"
+#include "control/session/session.h"
 #include "dataplane/process/forwarder.h"
 #include "dataplane/port/port.h"
 #include "dataplane/process/port_set.h"
@@ -96,10 +97,12 @@ on_host_open(void *arg) RUNS_ON(role_host)
 	for (struct vrf_id v = {0}; v.v < VRF_IDS_MAX; v.v++) {
 		struct netlink *n = c->touched[v.v] ? wiring_host_mirror(c->k, v) : NULL;
 
-		if (n != NULL && v.v != VRF_DEFAULT.v)
-			wiring_tun_follow(c->k, v);
-		if (n != NULL) /* the program of a new port knows no addresses */
-			netlink_addresses_repeat(n, set_local, &v);
+		if (n == NULL)
+			continue;
+		wiring_tun_follow(c->k, v);
+		/* the program of a new port knows no addresses */
+		netlink_addresses_repeat(n, set_local, &v);
+		wiring_icmp_sources(c->k, v);
 	}
 }
 
@@ -251,7 +254,7 @@ enter(struct ports_change *c) RUNS_ON(role_main)
 		if (mirror != NULL) /* or wiring_watch() does the same later */
 			e = netlink_port_guard(mirror, &of);
 	}
-	for (struct vrf_id v = {1}; v.v < VRF_IDS_MAX; v.v++)
+	for (struct vrf_id v = {0}; v.v < VRF_IDS_MAX; v.v++)
 		if (c->touched[v.v] && wiring_mirror(k, v) != NULL && port_tun(v) != 0)
 			(void)wiring_tun_up(v, wiring_mirror(k, v));
 	layers_call_fib(&k->layers, on_fib_open, c);
@@ -417,6 +420,12 @@ wiring_ports(void *ctx, const struct config *next, bool restores, struct faults 
 
 	if (k->layers.fib == NULL)
 		return 0;
+	if (forwarding_lost(k)) {
+		if (same_ports(old, next))
+			return 0;
+		faults_add(f, "/ports", "keelfwd has ended; try again when it is back");
+		return -EAGAIN;
+	}
 	forwarding_ports(next, want);
 	changes = compare(&c, want, next->port_count, next == old, restores) > 0;
 	if (!changes && same_ports(old, next))
@@ -446,6 +455,80 @@ wiring_ports(void *ctx, const struct config *next, bool restores, struct faults 
 		addresses_remove(k, &old->ports[i], c.config);
 	addresses_add(&c, old);
 	return e;
+}
+
+/* ---- the end of keelfwd ---- */
+
+static struct port_face
+face_of(uint16_t port)
+{
+	struct port_face face = {.ifindex = port_ifindex(port), .mtu = port_mtu(port)};
+
+	port_mac(port, face.mac);
+	return face;
+}
+
+/*
+ * keelfwd has ended. The interface of an AF_XDP port stays, with its sessions, neighbours and routes, if the next
+ * keelfwd gives the port the same number. A TAP has gone with keelfwd.
+ */
+void
+wiring_ports_lost(struct keeld *k)
+{
+	const struct config *running = apply_running(k->apply);
+	struct ports_change c = {.k = k, .config = running};
+
+	memset(k->wiring->held, 0, sizeof(k->wiring->held));
+	for (unsigned i = 0; i < running->port_count; i++) {
+		const struct config_port *p = &running->ports[i];
+
+		c.stays[i] = port_named(p->name) == i && port_runs((uint16_t)i) &&
+			     port_kernel_of(p->device) == PORT_KERNEL_OWN;
+		if (c.stays[i])
+			k->wiring->held[i] = face_of((uint16_t)i);
+	}
+	leave(&c, running);
+}
+
+/* The next keelfwd has the ports: it is told all that the one before was told. */
+void
+wiring_ports_again(struct keeld *k)
+{
+	const struct config *running = apply_running(k->apply);
+	struct ports_change c = {.k = k, .config = running};
+	const struct port_face *held = k->wiring->held;
+	struct session_view view;
+	int e;
+
+	/* a held port that has changed, or did not open, is lost now */
+	for (uint16_t p = 0; p < PORTS_MAX; p++) {
+		struct port_face face = face_of(p);
+
+		c.stays[p] = held[p].ifindex == 0 ||
+			     (port_runs(p) && memcmp(&face, &held[p], sizeof(face)) == 0);
+	}
+	leave(&c, running);
+	for (uint16_t p = 0; p < port_count(); p++) {
+		c.stays[p] &= held[p].ifindex != 0;
+		if (port_exists(p))
+			touch(&c, port_vrf(p));
+	}
+	touch(&c, VRF_DEFAULT);
+	e = enter(&c);
+	if (e != 0)
+		log_event(LOG_ERROR, "port-failed port=? error=\"%s\" text=\"%s\"",
+			strerrordesc_np(-e), "the kernel's settings of a port");
+	k->layers.tun_ifindex = port_tun(VRF_DEFAULT);
+	host_routes_loopbacks(&k->layers, NULL, running);
+	addresses_add(&c, running);
+	wiring_tunnels(k, running);
+	for (struct peer_id id = {0}; (id = peers_next(apply_peers(k->apply), id)).v != 0;) {
+		const struct config_peer *p = peers_config(apply_peers(k->apply), id);
+
+		apply_peek(k->apply, id, &view);
+		if (view.state == FSM_ESTABLISHED)
+			forwarder_session(p->vrf, &p->addr, true);
+	}
 }
 
 /* Ports whose device leaves are closed. Ports whose device or interface is there again are opened again, with their configuration. */

@@ -121,6 +121,9 @@ struct vrps;
 struct vrps *apply_vrps(const struct apply *apply) RUNS_ON(role_main);
 /* The peers; lent for the life of the apply. */
 const struct peers *apply_peers(const struct apply *apply) RUNS_ON(role_main);
+/* The session of a peer; all 0: none. */
+void apply_peek(const struct apply *apply, struct peer_id id, struct session_view *out)
+	RUNS_ON(role_main);
 
 /*
  * The name of an instance, `default` included, until the tables of the instance are removed; "?" for

@@ -210,8 +210,6 @@ struct session_policies apply_policies_of(const struct config *c, const struct c
 /* Gives the session other export policies; copies `want`. */
 void apply_export_policies(struct apply *apply, struct peer_id id,
 	const struct session_policies *want) RUNS_ON(role_main);
-void apply_peek(const struct apply *apply, struct peer_id id, struct session_view *out)
-	RUNS_ON(role_main);
 /*
  * apply_save() with the policy files. `was_files`: the texts before the commit; NULL: no file is compared. `restores`: writes policy files
  * without a later edit back first. done(): `files` and `left` of policy_files_compare() are lent.

@@ -781,8 +781,8 @@ loopback_in(const struct config *c, const struct config_address *a)
 	return false;
 }
 
-static void
-loopbacks_apply(const struct layers *l, const struct config *old, const struct config *next)
+void
+host_routes_loopbacks(const struct layers *l, const struct config *old, const struct config *next)
 {
 	char text[ADDR_TEXT_MAX];
 
@@ -855,7 +855,7 @@ host_routes_apply(struct host_routes *h, const struct config *old, const struct 
 	o.static_up = calloc(next->static_count + 1, sizeof(bool));
 	if (o.static_up == NULL)
 		return -ENOMEM;
-	loopbacks_apply(l, old, next);
+	host_routes_loopbacks(l, old, next);
 	layers_call_fib(l, fib_statics, &o);
 	h->config = next;
 	/*

@@ -64,6 +64,9 @@ void host_routes_connected(struct host_routes *h, struct vrf_id vrf, const struc
 void host_routes_port(struct host_routes *h, struct vrf_id vrf, uint16_t port, uint16_t zone)
 	RUNS_ON(role_main);
 void host_routes_link(struct host_routes *h, uint16_t port, bool up) RUNS_ON(role_main);
+/* The addresses of keel0; `old` NULL: keel0 is new. */
+void host_routes_loopbacks(const struct layers *l, const struct config *old,
+	const struct config *next) RUNS_ON(role_main);
 /* The fib thread reports: a static route has begun to resolve, or no longer does. */
 void host_routes_static(struct host_routes *h, struct vrf_id vrf, const struct prefix *p, bool up)
 	RUNS_ON(role_main);

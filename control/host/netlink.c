@@ -1095,6 +1095,8 @@ netlink_addresses_repeat(
 	for (const struct address *a = n->addresses; a != NULL; a = a->next)
 		if (!a->beside)
 			local(ctx, &a->local);
+	for (const struct link *l = n->links; l != NULL; l = l->next)
+		anycast_repeat(n, l);
 }
 
 /* ---- life ---- */

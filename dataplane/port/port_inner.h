@@ -53,6 +53,7 @@ enum port_why {
 	WHY_RESET,
 	WHY_ABSENT, /* port_skip(): missing, and failed; the reason is a text */
 	WHY_NOT_OPENED,
+	WHY_FORWARDER_GONE, /* dataplane_lost() */
 };
 
 /* The words of struct port_link, as port_watch.link has them in bits. */
@@ -162,6 +163,8 @@ unsigned dataplane_worker_cpu(unsigned worker);
 struct dataplane;
 const struct dataplane *dataplane_address(void);
 void dataplane_adopt(const struct dataplane *d);
+/* The ports of the adopted memory are PORT_FAILED: their keelfwd has ended. */
+void dataplane_lost(bool lost);
 /* A number for the layout of struct dataplane and its ports. */
 size_t port_layout(void);
 /* Removes an incomplete UTF-8 character at the end of a shortened text: JSON refuses such a text. */

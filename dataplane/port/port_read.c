@@ -65,6 +65,14 @@ dataplane_adopt(const struct dataplane *d)
 	dp = (struct dataplane *)(uintptr_t)d;
 }
 
+static _Atomic bool forwarder_gone;
+
+void
+dataplane_lost(bool lost)
+{
+	atomic_store_explicit(&forwarder_gone, lost, memory_order_relaxed);
+}
+
 size_t
 port_layout(void)
 {
@@ -356,6 +364,7 @@ static const struct {
 	[WHY_RESET] = {PORT_FAILED, "the device was reset"},
 	[WHY_ABSENT] = {PORT_MISSING, NULL},
 	[WHY_NOT_OPENED] = {PORT_FAILED, NULL},
+	[WHY_FORWARDER_GONE] = {PORT_FAILED, "keelfwd has ended"},
 };
 
 static const char *const duplex_text[4] = {[HALF] = "half", [FULL] = "full"};
@@ -407,6 +416,8 @@ port_link_get(uint16_t port, struct port_link *out)
 		why = atomic_load_explicit(&p->watch.why, memory_order_acquire);
 		link = atomic_load_explicit(&p->watch.link, memory_order_relaxed);
 	}
+	if (p != NULL && atomic_load_explicit(&forwarder_gone, memory_order_relaxed))
+		why = WHY_FORWARDER_GONE, link = 0;
 	why = why < sizeof(causes) / sizeof(causes[0]) ? why : WHY_NOT_OPENED;
 	*out = (struct port_link){.state = causes[why].state,
 		.cause = (uint8_t)why,

@@ -10,6 +10,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <limits.h>
+#include <poll.h>
 #include <linux/capability.h>
 #include <rte_common.h>
 #include <signal.h>
@@ -30,6 +31,7 @@
 #define SUPERVISOR_POLL_US 20000
 #define SUPERVISOR_POLLS 500
 #define CLOSING_POLLS 100
+#define END_MS 100 /* the connections of a keelfwd that ends close one after the other */
 
 /* Requests of one thread: keelfwd answers each before the next. */
 struct channel {
@@ -43,6 +45,10 @@ struct forwarder {
 	struct forwarder_state state;
 	struct region *tables;
 	size_t state_bytes; /* mapped at FORWARDER_STATE_PLACE */
+	struct next {
+		int fd; /* of the state */
+		struct forwarder_start_answer start;
+	} next; /* from forwarder_return() to forwarder_swap() */
 };
 
 /* At file scope like `dp` in eal.c: a process has one set of ports. */
@@ -421,33 +427,44 @@ put_config(struct cargo *t, const struct forwarder_config *c)
 
 /* ---- life ---- */
 
-/* Maps both regions and makes eal.c and workers.c read the state of keelfwd. */
+/* Maps the state of keelfwd, and makes port_read.c and worker_read.c read it. */
 static int
-map_regions(struct forwarder *f, const struct forwarder_start_answer *a, const int *fds)
+map_state(struct forwarder *f, const struct forwarder_start_answer *a, int fd)
 {
-	int rc = region_map(fds[0], FORWARDER_STATE_PLACE, a->state_bytes, false);
+	int rc = region_map(fd, FORWARDER_STATE_PLACE, a->state_bytes, false);
 
 	if (rc != 0)
 		return rc;
 	f->state_bytes = a->state_bytes;
-	rc = region_create(fds[1], a->table_place, a->table_bytes, &f->tables);
-	if (rc != 0)
-		return rc;
 	dataplane_adopt((const struct dataplane *)(uintptr_t)a->dataplane);
 	workers_set((struct workers *)(uintptr_t)a->workers);
 	return 0;
 }
 
-/* Sends a request with the configuration. The answer is in `m`, its descriptors in `cargo`. */
-static int
-config_call(struct forwarder *f, const struct forwarder_config *c, struct forwarder_message *m,
-	struct cargo *cargo)
+static void
+unmap_state(struct forwarder *f)
 {
-	struct channel *channel = &f->channel[FORWARDER_MAIN];
+	workers_set(NULL);
+	dataplane_adopt(NULL);
+	if (f->state_bytes > 0)
+		region_unmap(FORWARDER_STATE_PLACE);
+	f->state_bytes = 0;
+}
+
+/*
+ * Sends a request with the configuration, and `tables` as the last descriptor; -1: none. The answer is in `m`,
+ * its descriptors in `cargo`.
+ */
+static int
+config_call(struct channel *channel, const struct forwarder_config *c, struct forwarder_message *m,
+	int tables, struct cargo *cargo)
+{
 	int rc;
 
 	*cargo = (struct cargo){.at = malloc(FORWARDER_CONFIG_MAX)};
 	rc = cargo->at != NULL ? put_config(cargo, c) : -ENOMEM;
+	if (tables >= 0)
+		cargo->fd[cargo->fd_count++] = tables;
 	channel_patience(channel, START_S);
 	if (rc == 0)
 		rc = channel_call(channel, m, BODY, cargo);
@@ -463,7 +480,7 @@ start(struct forwarder *f, const struct forwarder_config *c, struct dataplane_er
 		.head = {.type = FORWARDER_START}, .start = {.instances = c->instances}};
 	const struct forwarder_start_answer *a = &m.start_answer;
 	struct cargo cargo;
-	int rc = config_call(f, c, &m, &cargo);
+	int rc = config_call(&f->channel[FORWARDER_MAIN], c, &m, -1, &cargo);
 
 	if (rc != 0)
 		return dataplane_fail(err, rc, "keelfwd does not start: %s", strerror(-rc));
@@ -473,7 +490,8 @@ start(struct forwarder *f, const struct forwarder_config *c, struct dataplane_er
 		rc = dataplane_fail(err, -EPROTO, "keelfwd sent no memory");
 	else if (a->result != 0)
 		rc = dataplane_fail(err, a->result, "%.*s", (int)sizeof(a->text), a->text);
-	else if ((rc = map_regions(f, a, cargo.fd)) != 0)
+	else if ((rc = map_state(f, a, cargo.fd[0])) != 0 ||
+		 (rc = region_create(cargo.fd[1], a->table_place, a->table_bytes, &f->tables)) != 0)
 		rc = dataplane_fail(
 			err, rc, "the memory of keelfwd cannot be mapped: %s", strerror(-rc));
 	for (unsigned i = 0; i < cargo.fd_count; i++)
@@ -501,6 +519,21 @@ start_same(struct forwarder *f, const struct forwarder_config *c,
 		c->socket, (int)sizeof(hello->version), hello->version);
 }
 
+/* The connections besides main's. */
+static int
+open_others(struct forwarder *f, const char *socket, struct dataplane_error *err)
+{
+	struct forwarder_hello_answer hello;
+	int rc = 0;
+
+	for (unsigned role = FORWARDER_HOST; rc == 0 && role <= FORWARDER_EVENTS; role++) {
+		rc = channel_open(&f->channel[role], socket, role, &hello);
+		if (rc != 0)
+			dataplane_fail(err, rc, "keelfwd refuses a connection: %s", strerror(-rc));
+	}
+	return rc;
+}
+
 static int
 open_with(struct forwarder *f, const struct forwarder_config *c, struct dataplane_error *err)
 {
@@ -522,12 +555,7 @@ open_with(struct forwarder *f, const struct forwarder_config *c, struct dataplan
 			rc = start_same(f, c, &hello, err);
 	}
 	f->state.pid = hello.pid;
-	for (unsigned role = FORWARDER_HOST; rc == 0 && role <= FORWARDER_EVENTS; role++) {
-		rc = channel_open(&f->channel[role], c->socket, role, &hello);
-		if (rc != 0)
-			dataplane_fail(err, rc, "keelfwd refuses a connection: %s", strerror(-rc));
-	}
-	return rc;
+	return rc == 0 ? open_others(f, c->socket, err) : rc;
 }
 
 int
@@ -562,11 +590,8 @@ forwarder_close(struct forwarder *f, bool ends)
 	if (ends && f->channel[FORWARDER_MAIN].fd >= 0)
 		end(f);
 	used = NULL;
-	workers_set(NULL);
-	dataplane_adopt(NULL);
+	unmap_state(f);
 	region_destroy(f->tables);
-	if (f->state_bytes > 0)
-		region_unmap(FORWARDER_STATE_PLACE);
 	for (unsigned i = 0; i < FORWARDER_ROLES; i++)
 		channel_close(&f->channel[i]);
 	free(f);
@@ -594,6 +619,94 @@ int
 forwarder_fd(const struct forwarder *f)
 {
 	return f->channel[FORWARDER_MAIN].fd;
+}
+
+bool
+forwarder_has_ended(const struct forwarder *f)
+{
+	/* keelfwd closes no connection of a role that sends nothing */
+	struct pollfd p = {.fd = f->channel[FORWARDER_EVENTS].fd, .events = POLLRDHUP};
+
+	return poll(&p, 1, END_MS) > 0;
+}
+
+/* START to a keelfwd without ports. The state of that keelfwd is in f->next. 0, -errno with `err`. */
+static int
+start_next(struct forwarder *f, struct channel *main, const struct forwarder_config *c,
+	struct dataplane_error *err)
+{
+	struct forwarder_message m = {
+		.head = {.type = FORWARDER_START}, .start = {.instances = c->instances}};
+	struct cargo cargo;
+	unsigned place;
+	size_t bytes;
+	int tables = region_file(f->tables, &place, &bytes), rc;
+
+	m.start.table_place = place;
+	m.start.table_bytes = bytes;
+	rc = config_call(main, c, &m, tables, &cargo);
+	if (rc != 0)
+		return dataplane_fail(err, rc, "keelfwd does not start: %s", strerror(-rc));
+	f->next = (struct next){cargo.fd_count == 1 ? cargo.fd[0] : -1, m.start_answer};
+	if (m.start_answer.result != 0)
+		return dataplane_fail(err, m.start_answer.result, "%.*s",
+			(int)sizeof(m.start_answer.text), m.start_answer.text);
+	return cargo.fd_count == 1 ? 0 : dataplane_fail(err, -EPROTO, "keelfwd sent no memory");
+}
+
+int
+forwarder_return(
+	struct forwarder *f, const struct forwarder_config *c, struct dataplane_error *err)
+{
+	struct channel main = {.fd = -1};
+	struct forwarder_hello_answer hello = {0};
+	int rc = channel_open(&main, c->socket, FORWARDER_MAIN, &hello);
+
+	if (nobody_listens(rc) || closed_at_once(rc))
+		return -EAGAIN;
+	if (rc == 0 && (hello.running || hello.abi != forwarder_abi()))
+		rc = dataplane_fail(err, -EPROTO,
+			"the next keelfwd has ports already, or is of another version");
+	else if (rc == 0)
+		rc = start_next(f, &main, c, err);
+	else
+		dataplane_fail(err, rc, "keelfwd at %s does not answer: %s", c->socket,
+			strerror(-rc));
+	if (rc != 0) {
+		channel_close(&main);
+		return rc;
+	}
+	channel_close(&f->channel[FORWARDER_MAIN]);
+	f->channel[FORWARDER_MAIN] = main;
+	f->state.pid = hello.pid;
+	f->state.own = hello.own;
+	f->state.adopted = f->state.inherited = f->state.published = f->state.replaced = false;
+	f->state.huge = f->next.start.huge;
+	return 0;
+}
+
+int
+forwarder_swap(struct forwarder *f, const char *socket, struct dataplane_error *err)
+{
+	int rc;
+
+	unmap_state(f);
+	rc = map_state(f, &f->next.start, f->next.fd);
+	(void)close(f->next.fd);
+	for (unsigned role = FORWARDER_HOST; role <= FORWARDER_EVENTS; role++)
+		channel_close(&f->channel[role]);
+	if (rc != 0)
+		return dataplane_fail(
+			err, rc, "the memory of keelfwd cannot be mapped: %s", strerror(-rc));
+	dataplane_lost(false);
+	return open_others(f, socket, err);
+}
+
+void
+forwarder_lost(struct forwarder *f)
+{
+	dataplane_lost(true);
+	f->state.published = false;
 }
 
 int
@@ -630,7 +743,7 @@ forwarder_ports(struct forwarder *f, const struct forwarder_config *c, unsigned 
 	struct forwarder_message m = {.head = {.type = FORWARDER_PORTS}};
 	const struct forwarder_ports_answer *a = &m.ports_answer;
 	struct cargo cargo;
-	int rc = config_call(f, c, &m, &cargo);
+	int rc = config_call(&f->channel[FORWARDER_MAIN], c, &m, -1, &cargo);
 
 	*failed = c->port_count;
 	if (rc != 0)
@@ -643,6 +756,18 @@ forwarder_ports(struct forwarder *f, const struct forwarder_config *c, unsigned 
 
 /* ---- requests of other modules ---- */
 
+/*
+ * The result of a request that met no keelfwd. The next keelfwd is told all that the host thread says:
+ * wiring_ports_again().
+ */
+static int
+unsent(enum forwarder_role role, int rc)
+{
+	if (!closed_at_once(rc) || !forwarder_has_ended(used))
+		return rc;
+	return role == FORWARDER_HOST ? 0 : -ENOTCONN;
+}
+
 static int
 port_call(enum forwarder_role role, enum forwarder_type type, const struct forwarder_port *about,
 	struct forwarder_port_answer *answer)
@@ -651,7 +776,7 @@ port_call(enum forwarder_role role, enum forwarder_type type, const struct forwa
 	int rc = channel_call(&used->channel[role], &m, sizeof(m.port), NULL);
 
 	if (rc != 0)
-		return rc;
+		return unsent(role, rc);
 	*answer = m.port_answer;
 	return answer->result;
 }
@@ -758,7 +883,7 @@ tail_call(enum forwarder_role role, enum forwarder_type type, const void *tail, 
 	struct cargo cargo = {.at = (char *)(uintptr_t)tail, .used = bytes};
 	int rc = channel_call(&used->channel[role], &m, BODY, &cargo);
 
-	return rc == 0 ? m.port_answer.result : rc;
+	return rc == 0 ? m.port_answer.result : unsent(role, rc);
 }
 
 int

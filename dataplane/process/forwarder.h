@@ -73,8 +73,22 @@ int forwarder_publish(
  */
 int forwarder_ports(struct forwarder *f, const struct forwarder_config *c, unsigned *failed,
 	struct dataplane_error *err);
-/* Hangs up when keelfwd has ended. Readable also after a late answer. */
+/* Hangs up when keelfwd has ended, or refuses the connection. Readable also after a late answer. */
 int forwarder_fd(const struct forwarder *f);
+/* After a connection has closed: true if the process has ended, also by a kill. Any thread. */
+bool forwarder_has_ended(const struct forwarder *f);
+/*
+ * After the end of keelfwd, in this order. forwarder_lost(): the ports are PORT_FAILED from then on. forwarder_return():
+ * the next keelfwd opens the ports of `c`, and maps the tables of this keeld; 0; -EAGAIN: no keelfwd listens
+ * yet; -errno with `err`. forwarder_swap(): the functions of port_read.c and worker_read.c read the memory of
+ * that keelfwd, while no thread is in one of them; on the host thread, whose connections are opened; 0, or
+ * -errno with `err`. Then forwarder_publish().
+ */
+void forwarder_lost(struct forwarder *f);
+int forwarder_return(
+	struct forwarder *f, const struct forwarder_config *c, struct dataplane_error *err);
+int forwarder_swap(struct forwarder *f, const char *socket, struct dataplane_error *err)
+	RUNS_ON(role_host);
 
 /* ---- requests of a process with a forwarder; keelfwd calls the function of the same name ---- */
 

@@ -25,7 +25,7 @@
 
 #define FORWARDER_MAGIC 0x4b465744u /* "KFWD" */
 #define FORWARDER_CONFIG_MAX 65536u /* bytes of a configuration */
-#define FORWARDER_FDS_MAX PORTS_MAX /* descriptors of a message */
+#define FORWARDER_FDS_MAX (PORTS_MAX + 1) /* descriptors of a message: namespaces, tables */
 /* Of a port, in a change of ports: flags that keelfwd does not keep (struct port_config). */
 #define FORWARDER_CHANGE "change="
 
@@ -90,9 +90,12 @@ static_assert(sizeof(struct forwarder_hello_answer) == 72, "as in earlier versio
 /* Not a part of the configuration: a keelfwd that runs is adopted in both cases. */
 struct forwarder_start {
 	uint32_t instances; /* keelfwd keeps the right to enter network namespaces */
+	/* The tables of a keeld whose keelfwd has ended: the last descriptor. 0: keelfwd makes the region. */
+	uint32_t table_place;
+	uint64_t table_bytes;
 };
 
-/* With two descriptors: the region of keelfwd (read-only for keeld), a new one for keeld's tables. */
+/* With descriptors: the region of keelfwd (read-only for keeld), and that of the tables, if keelfwd made it. */
 struct forwarder_start_answer {
 	int32_t result; /* 0; -EXDEV: keelfwd has another configuration; -errno with `text` */
 	uint32_t adopted; /* the ports existed already */
@@ -184,7 +187,7 @@ struct forwarder_message {
  * A number for the layout of what both processes read. Different numbers: the layouts differ. Equal
  * numbers of different sources: raise FORWARDER_ABI when a meaning changes and no size does.
  */
-#define FORWARDER_ABI 11u
+#define FORWARDER_ABI 12u
 uint64_t forwarder_abi(void);
 /* The network namespace of this process; `home=` of the configuration. 0: unknown. */
 unsigned long forwarder_home(void);

@@ -55,6 +55,7 @@
 #include <sys/socket.h>
 #include <sys/stat.h>
 #include <sys/un.h>
+#include <sys/wait.h>
 #include <unistd.h>
 
 #define BODY (sizeof(struct forwarder_message) - sizeof(struct forwarder_header))
@@ -70,6 +71,8 @@
 #define TUN_NAME "keel0"
 #define NO_PLACE UINT32_MAX
 #define POPULATE_NS 100000000 /* for the pages of new tables */
+#define AGAIN_US 100000 /* before the start after a kill: RestartSec= of keel-forwarder.service */
+#define ALONE_MS 10000 /* keelfwd, started again, awaits keeld */
 
 struct client {
 	int fd; /* -1: free */
@@ -105,6 +108,7 @@ struct keelfwd {
 	int listener, signals;
 	bool end;
 	bool own; /* started by a keeld (--ready-fd) */
+	bool again; /* by supervise(), after a kill */
 	bool instances; /* may enter network namespaces (struct forwarder_start) */
 	uint64_t started_ns, gone_ns; /* gone_ns: the last keeld; 0: none */
 	struct client client[CLIENTS_MAX];
@@ -629,6 +633,22 @@ tables_close(struct tables *t)
 	*t = (struct tables){.place = NO_PLACE};
 }
 
+/* Maps the tables of a keeld that were made for another keelfwd; takes the descriptor. 0, -errno. */
+static int
+tables_take(struct tables *t, unsigned place, size_t bytes, int *fd)
+{
+	int rc;
+
+	if (place <= FORWARDER_STATE_PLACE || !region_is_memfd(*fd, bytes))
+		return -EINVAL;
+	rc = region_map(*fd, place, bytes, true);
+	if (rc != 0)
+		return rc;
+	*t = (struct tables){.fd = *fd, .bytes = bytes, .place = place};
+	*fd = -1;
+	return 0;
+}
+
 static int
 tables_open(struct tables *t, size_t bytes)
 {
@@ -715,9 +735,11 @@ on_start(struct keelfwd *k, const struct client *c, const struct forwarder_start
 	struct forwarder_start_answer *a = &out.start_answer;
 	struct dataplane_error err = {""};
 	bool adopted = k->running;
+	unsigned tables = how->table_place != 0 && given_count > 0 ? 1 : 0;
 	int fds[2];
 
 	a->adopted = adopted;
+	given_count -= tables;
 	parsed = (struct parsed){0};
 	if (parse(&parsed, text, bytes) == 0 && parsed.home != forwarder_home()) {
 		a->result = -EINVAL;
@@ -756,7 +778,9 @@ on_start(struct keelfwd *k, const struct client *c, const struct forwarder_start
 	tables_close(&k->pending);
 	kept_addresses_age(k->kept);
 	if (a->result == 0) {
-		a->result = tables_open(&k->pending, k->table_bytes);
+		a->result = tables > 0 ? tables_take(&k->pending, how->table_place,
+						 how->table_bytes, &given[given_count])
+				       : tables_open(&k->pending, k->table_bytes);
 		if (a->result != 0)
 			snprintf(err.text, sizeof(err.text), "no memory for tables: %s",
 				strerror(-a->result));
@@ -776,7 +800,7 @@ on_start(struct keelfwd *k, const struct client *c, const struct forwarder_start
 	fds[0] = k->state_fd;
 	fds[1] = k->pending.fd;
 	note("keeld-attached adopted=%s", adopted ? "yes" : "no");
-	return answer(c, &out, FORWARDER_START, fds, 2);
+	return answer(c, &out, FORWARDER_START, fds, 2 - tables);
 }
 
 /* A hook of port_set_change(). The only thread besides the workers. */
@@ -1240,6 +1264,7 @@ loop(struct keelfwd *k) RUNS_ON(role_host) RUNS_ON(role_main)
 {
 	uint64_t states_ns = 0; /* of the last port_states_read() */
 	bool taps;
+	int events;
 
 	while (!k->end) {
 		struct pollfd p[OWN_FDS + CLIENTS_MAX + PORTS_MAX + VRFS_MAX] = {
@@ -1251,10 +1276,12 @@ loop(struct keelfwd *k) RUNS_ON(role_host) RUNS_ON(role_main)
 			p[OWN_FDS + i] = (struct pollfd){.fd = k->client[i].fd, .events = POLLIN};
 		taps = watch_taps(k, &p[OWN_FDS + CLIENTS_MAX]);
 		watch_tuns(k, &p[OWN_FDS + CLIENTS_MAX + PORTS_MAX]);
-		(void)poll(p, RTE_DIM(p),
-			workers_count() == 0 ? -1
+		events = poll(p, RTE_DIM(p),
+			workers_count() == 0 ? k->again ? ALONE_MS : -1
 			: taps		     ? TAP_POLL_MS
 					     : GLEAN_POLL_MS);
+		/* the keeld of this keelfwd has ended, too */
+		k->end = events == 0 && workers_count() == 0 && client_of(k, FORWARDER_MAIN) == NULL;
 		if (p[1].revents != 0)
 			k->end = true;
 		serve_tuns(k, &p[OWN_FDS + CLIENTS_MAX + PORTS_MAX]);
@@ -1278,6 +1305,33 @@ loop(struct keelfwd *k) RUNS_ON(role_host) RUNS_ON(role_main)
 }
 
 /* ---- main ---- */
+
+/*
+ * A keelfwd that keeld has started has no other supervisor. This process, whose child is keelfwd, starts keelfwd
+ * again after a kill or a crash, with the rights of the first start. It ends with keelfwd otherwise.
+ */
+static void
+supervise(struct keelfwd *k, int *ready)
+{
+	int status = 0;
+
+	for (;; k->again = true) {
+		pid_t pid = fork();
+
+		if (pid <= 0) /* without memory keelfwd runs without a supervisor */
+			return;
+		if (*ready >= 0)
+			(void)close(*ready);
+		*ready = -1;
+		while (waitpid(pid, &status, 0) < 0 && errno == EINTR)
+			;
+		if (!WIFSIGNALED(status))
+			_exit(WIFEXITED(status) ? WEXITSTATUS(status) : EXIT_FAILURE);
+		note("keelfwd-killed pid=%d signal=%d text=\"keelfwd starts again\"", (int)pid,
+			WTERMSIG(status));
+		(void)usleep(AGAIN_US);
+	}
+}
 
 /* The first of two doors: who may write the socket may connect; then see may_connect(). */
 static int
@@ -1324,6 +1378,9 @@ finish(struct keelfwd *k)
 {
 	char path[PATH_MAX];
 
+	/* keeld compares the ports with those of the next keelfwd */
+	if (k->state != NULL)
+		(void)region_detach(k->state);
 	dataplane_fini();
 	for (unsigned i = 0; i < VRFS_MAX; i++)
 		vrf_end(&k->vrf[i]);
@@ -1441,6 +1498,8 @@ main(int argc, char **argv)
 	}
 	if (k.socket == NULL || optind < argc)
 		return usage(stderr);
+	if (k.own)
+		supervise(&k, &ready);
 	role_enter_main();
 	role_enter_host(); /* the requests of keeld's host thread */
 	(void)pthread_setname_np(pthread_self(), "keelfwd");

@@ -14,6 +14,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 #define UNIT ((size_t)64 << 10)
@@ -60,6 +61,17 @@ region_memfd(const char *name, size_t bytes)
 	err = errno;
 	(void)close(fd);
 	return -err;
+}
+
+bool
+region_is_memfd(int fd, size_t bytes)
+{
+	const int keeps = F_SEAL_SHRINK | F_SEAL_GROW;
+	struct stat st;
+	int seals = fcntl(fd, F_GET_SEALS);
+
+	return seals >= 0 && (seals & keeps) == keeps && fstat(fd, &st) == 0 &&
+	       st.st_size == (off_t)bytes;
 }
 
 #ifndef F_SEAL_FUTURE_WRITE
@@ -171,6 +183,14 @@ region_create(int fd, unsigned place, size_t bytes, struct region **out)
 	r->units = (uint32_t)(bytes / UNIT);
 	*out = r;
 	return 0;
+}
+
+int
+region_file(const struct region *r, unsigned *place, size_t *bytes)
+{
+	*place = r->place;
+	*bytes = r->bytes;
+	return r->fd;
 }
 
 void

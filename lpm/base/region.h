@@ -26,6 +26,8 @@ void *region_place(unsigned place);
 
 /* A new memfd of `bytes` bytes that cannot be resized. Returns the descriptor, or -errno. */
 int region_memfd(const char *name, size_t bytes);
+/* True if `fd` is a memfd of `bytes` bytes as region_memfd() makes it: its owner cannot take pages away. */
+bool region_is_memfd(int fd, size_t bytes);
 /*
  * Makes the memfd read-only for all except mappings that exist: who gets the descriptor can neither
  * write nor map it writable. A region on it keeps its memory after region_free(). 0, -errno.
@@ -52,6 +54,8 @@ bool region_populate(int fd, unsigned place, uint64_t most_ns);
 
 /* Maps a copy of `fd` for writing and becomes the owner. Returns 0, or -errno. */
 int region_create(int fd, unsigned place, size_t bytes, struct region **out);
+/* The memfd of the region, which belongs to the region, its place and its size: for a further reader. */
+int region_file(const struct region *r, unsigned *place, size_t *bytes);
 /*
  * Ends the sharing before the owner ends: the reader keeps the present content, and later writes of
  * the owner change private copies. Frees return no memory. For the destruction of the objects in the

@@ -1,11 +1,15 @@
 #!/usr/bin/python3
 # SPDX-License-Identifier: BSD-3-Clause
 # suite: worker
-"""keelfwd ends, by a kill or by its supervisor, under traffic: keeld says so and ends, both come back without help, the session and the forwarding return, and no
-packet is misdirected. Prints how long packets were lost. KEEL_ROUNDS (1): how often; KEEL_PPS (2000). The supervisors are loops of a shell with the pause of the units.
+"""keelfwd ends, by a kill or in order, under traffic: the same keeld gives ports and tables to the next keelfwd, no session ends, the ports say what happened, and no packet is misdirected.
+With a keelfwd of a supervisor, and with one that keeld has started, which starts itself again after a kill. The next keeld adopts the ports and the sessions. Without a next keelfwd keeld ends.
+Prints how long packets were lost. KEEL_ROUNDS (1): how often; KEEL_PPS (2000). The supervisor is a loop of a shell with the pause of the unit.
 
-    src --- rt (keeld and keelfwd, AS 64512; AF_XDP ports west, east) --- up (BIRD, AS 64601)
+                      mgmt (no port) --- far (BIRD, AS 64602)
+    src --- west (AF_XDP), rt, east (AF_XDP) --- up (BIRD, AS 64601)
+            red (AF_XDP, a VPN instance) --- customer;  wire (net_tap), keel0
 """
+import json
 import os
 import signal
 import sys
@@ -14,45 +18,80 @@ import time
 
 import labtest
 import test_forwarder
-from labtest import KEELD, PROBE, Lab, Probe, Rpc, need, out_folder, peer, wait_for
-from lab import forwarder_pid
-from test_forwarder import BIRD, PEER, ROUTES, config, prefix
+from labtest import KEELD, PROBE, Lab, Probe, Rpc, need, out_folder, peer, run, wait_established, wait_for
+from lab import forwarder_pid, process_gone
+from test_forwarder import BIRD, PEER, ROUTES, prefix
 
 NAME = "forwarder_end"
 ROUNDS = int(os.environ.get("KEEL_ROUNDS", "1"))
 PPS = int(os.environ.get("KEEL_PPS", "2000"))
-AGAIN = 'while :; do "$@"; sleep 0.1; done'  # RestartSec= of keel-forwarder.service, and of systemd
+AGAIN = ("sh", "-c", 'while :; do "$@"; sleep 0.1; done', "sh")  # RestartSec= of keel-forwarder.service, and of systemd
+FAR, LOOPBACK, CUSTOMER = "198.18.9.2", "198.18.8.1", "192.0.2.2"
+RED = "r%d" % os.getpid()
+FAR_BIRD = BIRD.replace("198.18.2.2", FAR).replace("198.18.2.1", "198.18.9.1").replace("64601", "64602").replace("import all; export all", "import all; export none")
+
+
+def config():
+    c = test_forwarder.config()
+    c["loopback_addresses"] = [LOOPBACK + "/32"]
+    c["vrfs"] = [{"name": RED, "rd": "64512:1"}]
+    c["ports"] += [{"name": "red", "device": "net_af_xdp2,iface=red", "vrf": RED, "addresses": ["192.0.2.1/24"]},
+                   {"name": "wire", "device": "net_tap0,iface=far", "addresses": ["198.18.4.1/24"]}]
+    c["bgp"]["peers"][1] = {"address": FAR, "asn": 64602, "families": {"ipv4-unicast": {"import_policy": "accept-all", "export_policy": "accept-all"}}}
+    return c
 
 
 class Test(test_forwarder.Test):
+    def __init__(self, checks, lab, own):
+        super().__init__(checks, lab)
+        self.own = own
+
     def build(self):
         lab = self.lab
-        for h in ("src", "rt", "up"):
+        for h in ("src", "rt", "up", "far", "customer"):
             lab.host(h)
         lab.link("src", "eth0", "198.18.1.2/24", "rt", "west", None)
         lab.link("up", "eth0", PEER + "/24", "rt", "east", None)
+        lab.link("far", "eth0", FAR + "/24", "rt", "mgmt", "198.18.9.1/24")
+        lab.link("customer", "eth0", CUSTOMER + "/24", "rt", "red", None)
         lab.sh("src", "ip route add default via 198.18.1.1")
-        lab.keelfwd("rt", KEELD, prefix=("sh", "-c", AGAIN, "sh"))
-        _, self.rpc = lab.keeld("rt", config(), KEELD, args=("--forwarder", self.socket), prefix=("sh", "-c", AGAIN, "sh"))
-        lab.bird("up", BIRD)
-        self.whole("the first table")
+        self.forwarder = ()
+        if not self.own:
+            _, self.forwarder = lab.keelfwd("rt", KEELD, prefix=AGAIN)
+        self.start()
+        _, self.birdc = lab.bird("up", BIRD)
+        lab.bird("far", FAR_BIRD)
+        self.at_rest("the first table")
+
+    def start(self):
+        self.process, self.rpc = self.lab.keeld("rt", config(), KEELD, args=self.forwarder, own_mounts=False)
 
     @property
     def socket(self):
-        return self.lab.path("keelfwd.sock")
+        return self.forwarder[1] if self.forwarder else self.lab.path("keeld.sock.fwd")
 
-    def connect(self, was):
-        """A connection to the next keeld, with the routes of the peer in its tables; None: not yet."""
-        try:
-            rpc = Rpc(self.lab.path("keeld.sock"))
-            info = rpc.call("system.info")
-            known = peer(rpc, PEER)["families"]["ipv4-unicast"]["accepted"]
-        except (OSError, ValueError, StopIteration):
-            return None
-        if info["pid"] != was and info["forwarder"] and info["forwarder"]["published"] and known == ROUTES:
-            return rpc
-        rpc.close()
-        return None
+    def states(self):
+        return {p["name"]: p["state"] for p in self.rpc.call("dataplane.stats")["ports"]}
+
+    def addresses(self, name):
+        found = json.loads(run("ip", "-n", self.lab.netns("rt"), "-j", "-4", "address", "show", "dev", name, check=False) or "[]")
+        return [a["local"] for i in found for a in i["addr_info"]]
+
+    def pings(self, host, address):
+        return "1 received" in self.lab.sh(host, "ping -n -c 1 -W 1 %s || true" % address)
+
+    def at_rest(self, what):
+        """Sessions, tables, ports, and the interfaces that belong to keelfwd."""
+        c = self.c
+        wait_established(self.rpc, PEER)
+        wait_established(self.rpc, FAR)
+        self.whole(what)
+        c.comes_to(what + ": the ports are up", self.states, dict.fromkeys(("west", "east", "red", "wire"), "up"))
+        for interface, address in (("wire", "198.18.4.1"), ("keel0", LOOPBACK)):
+            c.comes_to("... %s has its address" % interface, lambda: self.addresses(interface), [address])
+        c.comes_to("... the instance answers", lambda: self.pings("customer", "192.0.2.1"), True)
+        c.comes_to("... the loopback address answers through a port", lambda: self.pings("src", LOOPBACK), True)
+        c.comes_to("... an ICMP error comes from the port", lambda: "198.18.1.1" in self.lab.sh("src", "ping -n -c 1 -W 1 -t 1 10.0.0.1 || true"), True)
 
     def rates(self):
         """A process that prints how many packets have arrived."""
@@ -77,36 +116,78 @@ class Test(test_forwarder.Test):
         rates.stop(sig=signal.SIGKILL)
 
     def ends(self, what, sig):
-        c = self.c
-        keeld, keelfwd = self.rpc.call("system.info")["pid"], forwarder_pid(self.socket)
-        probe = Probe(self.lab, ["10.%d.%d.1" % (i >> 8, i & 255) for i in range(50)], ["up"], PPS)
+        c, was = self.c, self.logged()
+        keelfwd = forwarder_pid(self.socket)
+        probe = Probe(self.lab, [prefix(i)[:-1] + "1" for i in range(50)], ["up"], PPS)
         wait_for("traffic", lambda: self.sent() > PPS, 60)
         arrived, rates, begin = [], self.rates(), time.monotonic()
         watch = threading.Thread(target=self.arrivals, args=(rates, begin, arrived))
         os.kill(keelfwd, sig)
         watch.start()
-        self.rpc.close()
-        self.rpc = wait_for("the next keeld", lambda: self.connect(keeld), 120)
         watch.join()
-        c.equal(what + ": keeld says once why it ends", self.logged().count("forwarder-ended pid=%d\n" % keelfwd), 1)
-        c.true("... and a new keelfwd forwards", forwarder_pid(self.socket) not in (None, keelfwd))
-        self.whole(what)
-        c.true("... the packets arrive again", len(arrived) == 1, arrived)
+        c.true(what + ": the packets arrive again", len(arrived) == 1, arrived)
         print("%s: no packets for %s s" % (what, ["%.1f" % s for s in arrived]), flush=True)
+        self.at_rest(what)
+        c.equal("... in a new keelfwd", self.rpc.call("system.info")["forwarder"]["pid"] not in (0, keelfwd), True)
         c.equal("... and no packet is misdirected", probe.end()["misdirected"], 0)
+        log = self.logged()[len(was):]
+        c.equal("... keeld says once what happened", log.count("forwarder-ended pid=%d\n" % keelfwd), 1)
+        for port in ("west", "east", "red"):
+            c.true("... %s failed, and was up again" % port, "port-state port=%s state=failed was=up reason=\"keelfwd has ended\"" % port in log and "port-state port=%s state=up was=" % port in log)
+        c.equal("... no session went down", log.count("session-down"), 0)
+        c.equal("... nothing failed", [line for line in log.splitlines() if "-failed" in line or "not-set" in line or "not-installed" in line], [])
 
     def logged(self):
         with open(os.path.join(self.lab.logs, "keeld.log"), errors="replace") as f:
             return f.read()
 
+    def adopted(self):
+        """The next keeld finds in keelfwd what the keeld before has said again."""
+        keelfwd = forwarder_pid(self.socket)
+        probe = Probe(self.lab, [prefix(i)[:-1] + "1" for i in range(50)], ["up"], PPS)
+        wait_for("traffic", lambda: self.sent() > PPS, 60)
+        self.rpc.close()
+        self.process.popen.kill()
+        self.process.popen.wait()
+        self.start()
+        self.at_rest("the next keeld")
+        self.c.equal("... with the same keelfwd", forwarder_pid(self.socket), keelfwd)
+        r = probe.end()
+        self.c.equal("... no packet is lost", (r["lost"], r["misdirected"], r["reordered"]), (0, 0, 0))
+
+    def alone(self):
+        """Nobody starts the next keelfwd."""
+        keelfwd = forwarder_pid(self.socket)
+        with open("/proc/%d/status" % keelfwd) as f:
+            above = int(next(line.split()[1] for line in f if line.startswith("PPid:")))
+        os.kill(above, signal.SIGKILL)
+        os.kill(keelfwd, signal.SIGKILL)
+        self.c.equal("without the next keelfwd keeld ends", self.process.popen.wait(60), 1)
+        self.c.true("... and says why", "no keelfwd listens again" in self.logged())
+        self.c.comes_to("... the peer has no routes of it", self.at_bird, False)
+
+    def both_killed(self):
+        """The keelfwd that starts itself again does not stay without a keeld."""
+        keelfwd = forwarder_pid(self.socket)
+        self.process.popen.kill()
+        self.process.popen.wait()
+        os.kill(keelfwd, signal.SIGKILL)
+        again = wait_for("a keelfwd again", lambda: forwarder_pid(self.socket) not in (None, keelfwd) and forwarder_pid(self.socket), 60)
+        self.c.comes_to("a keelfwd without a keeld ends", lambda: process_gone(again), True, 60)
+
 
 def test(checks):
-    with Lab(out_folder(NAME)) as lab:
-        t = Test(checks, lab)
-        t.build()
-        for _ in range(ROUNDS):
-            t.ends("keelfwd is killed", signal.SIGKILL)
-            t.ends("keelfwd stops in order", signal.SIGTERM)
+    for own in (False, True):
+        checks.true("---- keelfwd of %s ----" % ("keeld" if own else "a supervisor"), True)
+        with Lab(out_folder(NAME)) as lab:
+            t = Test(checks, lab, own)
+            t.build()
+            for _ in range(ROUNDS):
+                t.ends("keelfwd is killed", signal.SIGKILL)
+                if not own:
+                    t.ends("keelfwd stops in order", signal.SIGTERM)
+            t.adopted()
+            t.both_killed() if own else t.alone()
 
 
 if __name__ == "__main__":
