@@ -219,8 +219,10 @@ class Test:
                 raise RuntimeError("%s: %s" % (text, answer))
 
     def memory(self):
-        """MB of keeld and keelfwd that are in use."""
-        return [memory_kb(pid) // 1024 for pid in self.pids()]
+        """MB of keeld, and of keelfwd besides the tables, whose pages keelfwd maps if there is time; the regions of tables that keelfwd has."""
+        keeld, keelfwd = self.pids()
+        with open("/proc/%d/maps" % keelfwd) as f:
+            return [memory_kb(keeld) // 1024, memory_kb(keelfwd, "RssAnon") // 1024, f.read().count("memfd:keel-tables")]
 
     def storm(self):
         """Begins changes of the routes with odd indices, and waits until some have arrived."""
@@ -276,7 +278,8 @@ class Test:
                 self.restart("%s, %d" % (what, i), change)
                 memory = memory or self.memory()
         now = self.memory()
-        self.c.true("MB of keeld and keelfwd after the first restart: %r, after the last: %r" % (memory, now), all(n <= m * 1.1 + 32 for n, m in zip(now, memory)))
+        self.c.true("MB of keeld and keelfwd, and tables, after the first restart: %r, after the last: %r" % (memory, now),
+                    all(n <= m * 1.1 + 32 for n, m in zip(now[:2], memory)) and now[2] == 1)
         got = self.probe.end()
         print_losses(self.rpc, got)
         self.c.equal("of %d packets lost, misdirected, reordered" % got["sent"], (got["lost"], got["misdirected"], got["reordered"]), (0, 0, 0))

@@ -222,7 +222,7 @@ class Installed(unittest.TestCase):
         self.configure({**self.document(), "colour": 1})
         status, out = self.c.status("systemctl reload keel-bgp")
         self.assertNotEqual(status, 0, out)
-        self.assertIn("/colour", self.journal("keel-bgp"))
+        self.assertIn("colour: unknown key", self.journal("keel-bgp"))
         self.assertEqual(self.show("keel-bgp", "ActiveState"), "active")
         self.configure(self.document(bgp={"peers": [PEER, {**PEER, "address": "192.0.2.3"}]}))
         self.sh("systemctl reload keel-bgp")
