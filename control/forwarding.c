@@ -95,7 +95,7 @@ forwarding_namespace(struct keeld *k, const struct config *c, struct port_config
 	return p->netns == NULL ? 0 : e;
 }
 
-/* Opens keelfwd, or `again` the next keelfwd after the end of the first one. 0; -EAGAIN: not yet; -errno (logged). */
+/* Opens keelfwd; `again`: the next keelfwd. 0; -EAGAIN: no keelfwd listens yet; -errno (logged). */
 static int
 open_forwarder(struct keeld *k, const struct dataplane_config *d, struct port_config *ports,
 	unsigned count, bool again) RUNS_ON(role_main)
@@ -396,7 +396,7 @@ remove_readers(struct keeld *k)
 	}
 }
 
-/* Two threads read the memory of keelfwd: the fib thread waits while the host thread exchanges it. */
+/* The fib thread reads the memory of keelfwd, too, and waits while the host thread exchanges the memory. */
 struct swap {
 	struct keeld *k;
 	sem_t waits, done;
@@ -445,7 +445,7 @@ swap_memory(struct keeld *k) RUNS_ON(role_main)
 	return e != 0 ? e : s.result;
 }
 
-/* The next keelfwd gets the ports and the tables. 0; -EAGAIN: there is none yet; -errno (logged). */
+/* The next keelfwd gets the ports and the tables. 0; -EAGAIN: no keelfwd listens yet; -errno (logged). */
 static int
 attach_again(struct keeld *k) RUNS_ON(role_main)
 {
@@ -460,7 +460,7 @@ attach_again(struct keeld *k) RUNS_ON(role_main)
 		return e;
 	f->lost = false;
 	wiring_ports_again(k);
-	/* the peers that the keeld before had are not awaited: nothing forwards */
+	/* also while sessions of the former keeld are awaited: until then no worker forwards */
 	e = publish(k);
 	if (e == 0)
 		layers_call_session(&k->layers, on_session_restart_end, k->layers.speaker);
@@ -485,9 +485,9 @@ again_poll(struct timer *t) RUNS_ON(role_main)
 }
 
 /*
- * Nothing forwards now. A supervisor starts the next keelfwd, which gets the ports and the tables of this keeld.
- * Without one keeld ends, so that the peers choose other paths. A keelfwd that refuses the connection may read
- * the tables.
+ * A supervisor starts the next keelfwd, and keeld gives ports and tables to the next keelfwd. Without a
+ * supervisor keeld ends, and the peers choose other paths. The workers of a keelfwd that refuses the connection
+ * may read the tables.
  */
 static void
 forwarder_ended(struct watch *w, uint32_t events) RUNS_ON(role_main)

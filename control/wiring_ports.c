@@ -469,8 +469,8 @@ face_of(uint16_t port)
 }
 
 /*
- * keelfwd has ended. The interface of an AF_XDP port stays, with its sessions, neighbours and routes, if the next
- * keelfwd gives the port the same number. A TAP has gone with keelfwd.
+ * The interface of an AF_XDP port outlives keelfwd, and the port keeps sessions, neighbours and routes if the
+ * next keelfwd gives the port the same number. TAPs do not outlive keelfwd.
  */
 void
 wiring_ports_lost(struct keeld *k)
@@ -490,7 +490,7 @@ wiring_ports_lost(struct keeld *k)
 	leave(&c, running);
 }
 
-/* The next keelfwd has the ports: it is told all that the one before was told. */
+/* The next keelfwd has the ports, and gets the settings of the former keelfwd. */
 void
 wiring_ports_again(struct keeld *k)
 {

@@ -31,7 +31,7 @@
 #define SUPERVISOR_POLL_US 20000
 #define SUPERVISOR_POLLS 500
 #define CLOSING_POLLS 100
-#define END_MS 100 /* the connections of a keelfwd that ends close one after the other */
+#define END_MS 100 /* at the end of keelfwd the connections close in turn */
 
 /* Requests of one thread: keelfwd answers each before the next. */
 struct channel {
@@ -427,7 +427,7 @@ put_config(struct cargo *t, const struct forwarder_config *c)
 
 /* ---- life ---- */
 
-/* Maps the state of keelfwd, and makes port_read.c and worker_read.c read it. */
+/* Maps the state of keelfwd for port_read.c and worker_read.c. */
 static int
 map_state(struct forwarder *f, const struct forwarder_start_answer *a, int fd)
 {
@@ -624,13 +624,13 @@ forwarder_fd(const struct forwarder *f)
 bool
 forwarder_has_ended(const struct forwarder *f)
 {
-	/* keelfwd closes no connection of a role that sends nothing */
+	/* keelfwd closes a connection after a wrong request, and this role sends no requests */
 	struct pollfd p = {.fd = f->channel[FORWARDER_EVENTS].fd, .events = POLLRDHUP};
 
 	return poll(&p, 1, END_MS) > 0;
 }
 
-/* START to a keelfwd without ports. The state of that keelfwd is in f->next. 0, -errno with `err`. */
+/* START to a keelfwd without ports. f->next gets the state of keelfwd. 0, -errno with `err`. */
 static int
 start_next(struct forwarder *f, struct channel *main, const struct forwarder_config *c,
 	struct dataplane_error *err)
@@ -655,8 +655,7 @@ start_next(struct forwarder *f, struct channel *main, const struct forwarder_con
 }
 
 int
-forwarder_return(
-	struct forwarder *f, const struct forwarder_config *c, struct dataplane_error *err)
+forwarder_return(struct forwarder *f, const struct forwarder_config *c, struct dataplane_error *err)
 {
 	struct channel main = {.fd = -1};
 	struct forwarder_hello_answer hello = {0};
@@ -670,8 +669,8 @@ forwarder_return(
 	else if (rc == 0)
 		rc = start_next(f, &main, c, err);
 	else
-		dataplane_fail(err, rc, "keelfwd at %s does not answer: %s", c->socket,
-			strerror(-rc));
+		dataplane_fail(
+			err, rc, "keelfwd at %s does not answer: %s", c->socket, strerror(-rc));
 	if (rc != 0) {
 		channel_close(&main);
 		return rc;
@@ -757,8 +756,8 @@ forwarder_ports(struct forwarder *f, const struct forwarder_config *c, unsigned 
 /* ---- requests of other modules ---- */
 
 /*
- * The result of a request that met no keelfwd. The next keelfwd is told all that the host thread says:
- * wiring_ports_again().
+ * The result of a request without an answer. After the end of keelfwd the host thread repeats its requests to
+ * the next keelfwd: wiring_ports_again().
  */
 static int
 unsent(enum forwarder_role role, int rc)

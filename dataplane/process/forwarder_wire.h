@@ -95,7 +95,7 @@ struct forwarder_start {
 	uint64_t table_bytes;
 };
 
-/* With descriptors: the region of keelfwd (read-only for keeld), and that of the tables, if keelfwd made it. */
+/* With descriptors: the region of keelfwd (read-only for keeld); then a new region for tables, without table_place. */
 struct forwarder_start_answer {
 	int32_t result; /* 0; -EXDEV: keelfwd has another configuration; -errno with `text` */
 	uint32_t adopted; /* the ports existed already */

@@ -633,7 +633,7 @@ tables_close(struct tables *t)
 	*t = (struct tables){.place = NO_PLACE};
 }
 
-/* Maps the tables of a keeld that were made for another keelfwd; takes the descriptor. 0, -errno. */
+/* Maps the tables of a keeld whose keelfwd has ended; takes the descriptor. 0, -errno. */
 static int
 tables_take(struct tables *t, unsigned place, size_t bytes, int *fd)
 {
@@ -930,7 +930,7 @@ publish(struct keelfwd *k, const struct forwarder_publish *p, struct dataplane_e
 		return dataplane_fail(err, rc, "%s",
 			rc == -ENOMEM ? "no memory for the tables"
 				      : "the tables are not in the shared memory");
-	/* what is left becomes page faults of the workers */
+	/* the other pages become page faults of the workers */
 	(void)region_populate(k->pending.fd, k->pending.place, POPULATE_NS);
 	rc = workers_count() > 0 ? workers_switch(&w) : workers_start(&w, err);
 	if (rc != 0)
@@ -1280,8 +1280,9 @@ loop(struct keelfwd *k) RUNS_ON(role_host) RUNS_ON(role_main)
 			workers_count() == 0 ? k->again ? ALONE_MS : -1
 			: taps		     ? TAP_POLL_MS
 					     : GLEAN_POLL_MS);
-		/* the keeld of this keelfwd has ended, too */
-		k->end = events == 0 && workers_count() == 0 && client_of(k, FORWARDER_MAIN) == NULL;
+		/* keeld has ended before keelfwd */
+		k->end =
+			events == 0 && workers_count() == 0 && client_of(k, FORWARDER_MAIN) == NULL;
 		if (p[1].revents != 0)
 			k->end = true;
 		serve_tuns(k, &p[OWN_FDS + CLIENTS_MAX + PORTS_MAX]);
@@ -1307,14 +1308,20 @@ loop(struct keelfwd *k) RUNS_ON(role_host) RUNS_ON(role_main)
 /* ---- main ---- */
 
 /*
- * A keelfwd that keeld has started has no other supervisor. This process, whose child is keelfwd, starts keelfwd
- * again after a kill or a crash, with the rights of the first start. It ends with keelfwd otherwise.
+ * The supervisor of a keelfwd that keeld has started: after a kill or a crash of the child, keelfwd, the
+ * supervisor starts keelfwd again, with the rights of the first start. Otherwise the supervisor ends with keelfwd.
  */
 static void
 supervise(struct keelfwd *k, int *ready)
 {
-	int status = 0;
+	int status = 0, sig;
+	sigset_t set;
 
+	sigemptyset(&set);
+	sigaddset(&set, SIGTERM);
+	sigaddset(&set, SIGINT);
+	sigaddset(&set, SIGCHLD);
+	(void)sigprocmask(SIG_BLOCK, &set, NULL);
 	for (;; k->again = true) {
 		pid_t pid = fork();
 
@@ -1323,8 +1330,9 @@ supervise(struct keelfwd *k, int *ready)
 		if (*ready >= 0)
 			(void)close(*ready);
 		*ready = -1;
-		while (waitpid(pid, &status, 0) < 0 && errno == EINTR)
-			;
+		while (waitpid(pid, &status, WNOHANG) == 0)
+			if (sigwait(&set, &sig) == 0 && sig != SIGCHLD)
+				(void)kill(pid, sig);
 		if (!WIFSIGNALED(status))
 			_exit(WIFEXITED(status) ? WEXITSTATUS(status) : EXIT_FAILURE);
 		note("keelfwd-killed pid=%d signal=%d text=\"keelfwd starts again\"", (int)pid,
@@ -1506,7 +1514,7 @@ main(int argc, char **argv)
 	sigemptyset(&set);
 	sigaddset(&set, SIGTERM);
 	sigaddset(&set, SIGINT);
-	(void)sigprocmask(SIG_BLOCK, &set, NULL);
+	(void)sigprocmask(SIG_SETMASK, &set, NULL);
 	(void)signal(SIGPIPE, SIG_IGN);
 	(void)signal(SIGHUP, SIG_IGN);
 	for (unsigned i = 0; i < VRFS_MAX; i++)

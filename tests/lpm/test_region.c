@@ -6,6 +6,7 @@
 #include "tests/lpm/rng.h"
 
 #include <errno.h>
+#include <fcntl.h>
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stdlib.h>
@@ -129,6 +130,35 @@ limits(void **state)
 	assert_int_equal(region_create(r->fd, PLACE, BYTES, &second), -EEXIST);
 	assert_int_equal(ftruncate(r->fd, 4096), -1);
 	assert_int_equal(errno, EPERM);
+}
+
+/* keelfwd maps the tables that a keeld passes on only if keeld cannot shorten them. */
+static void
+passed_on(void **state)
+{
+	int fd = region_memfd("passed-on", 1 << 20),
+	    loose = memfd_create("loose", MFD_ALLOW_SEALING);
+	int none = open("/dev/null", O_RDWR);
+	struct region *region;
+	unsigned place;
+	size_t bytes;
+
+	(void)state;
+	assert_int_equal(ftruncate(loose, 1 << 20), 0);
+	assert_true(region_is_memfd(fd, 1 << 20));
+	assert_false(region_is_memfd(fd, 2 << 20));
+	assert_false(region_is_memfd(loose, 1 << 20));
+	assert_int_equal(fcntl(loose, F_ADD_SEALS, F_SEAL_GROW), 0);
+	assert_false(region_is_memfd(loose, 1 << 20));
+	assert_false(region_is_memfd(none, 0));
+	assert_int_equal(region_create(fd, PLACE, 1 << 20, &region), 0);
+	close(fd);
+	fd = region_file(region, &place, &bytes);
+	assert_true(place == PLACE && bytes == 1 << 20);
+	assert_true(region_is_memfd(fd, bytes));
+	region_destroy(region);
+	close(loose);
+	close(none);
 }
 
 /* keeld gets the descriptor of the state of keelfwd: only the mapping of keelfwd may write. */
@@ -323,6 +353,7 @@ main(void)
 		cmocka_unit_test_setup_teardown(blocks, setup, teardown),
 		cmocka_unit_test_setup_teardown(pages, setup, teardown),
 		cmocka_unit_test_setup_teardown(limits, setup, teardown),
+		cmocka_unit_test(passed_on),
 		cmocka_unit_test(sealed),
 		cmocka_unit_test_setup_teardown(next_place, setup, teardown),
 		cmocka_unit_test_setup_teardown(populated, setup, teardown),
