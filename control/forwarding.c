@@ -47,7 +47,6 @@ struct forwarding {
 	struct timer again; /* awaits the next keelfwd */
 	struct watch ended; /* keelfwd has ended */
 	uint64_t opened_ns, ended_ns;
-	bool lost; /* no keelfwd has the ports */
 	/* 1 + the journal entry that the tables have to reach; 0: the RIB is not ready */
 	uint64_t awaited;
 	struct waited {
@@ -129,8 +128,10 @@ open_forwarder(struct keeld *k, const struct dataplane_config *d, struct port_co
 		return e;
 	}
 	s = forwarder_state(k->forwarder);
-	log_event(LOG_INFO, "forwarder-up pid=%u socket=%s adopted=%s replaced=%s", s->pid,
-		k->forwarder_socket, s->adopted ? "yes" : "no", s->replaced ? "yes" : "no");
+	log_event(LOG_INFO,
+		"forwarder-up pid=%u socket=%s adopted=%s replaced=%s alone_s=%u repairs=%u",
+		s->pid, k->forwarder_socket, s->adopted ? "yes" : "no", s->replaced ? "yes" : "no",
+		s->alone_s, s->repairs);
 	return 0;
 }
 
@@ -449,7 +450,6 @@ swap_memory(struct keeld *k) RUNS_ON(role_main)
 static int
 attach_again(struct keeld *k) RUNS_ON(role_main)
 {
-	struct forwarding *f = k->forwarding;
 	int e = open_ports(k, true);
 
 	if (e == 0)
@@ -458,7 +458,6 @@ attach_again(struct keeld *k) RUNS_ON(role_main)
 		e = add_readers(k);
 	if (e != 0)
 		return e;
-	f->lost = false;
 	wiring_ports_again(k);
 	/* also while sessions of the former keeld are awaited: until then no worker forwards */
 	e = publish(k);
@@ -503,7 +502,6 @@ forwarder_ended(struct watch *w, uint32_t events) RUNS_ON(role_main)
 		give_up(k);
 		return;
 	}
-	f->lost = true;
 	f->opened_ns = f->ended_ns = now_ns();
 	timer_cancel(k->layers.main_thread, &f->ready);
 	remove_readers(k);
@@ -515,7 +513,7 @@ forwarder_ended(struct watch *w, uint32_t events) RUNS_ON(role_main)
 bool
 forwarding_lost(const struct keeld *k)
 {
-	return k->forwarding != NULL && k->forwarding->lost;
+	return k->forwarder != NULL && forwarder_state(k->forwarder)->lost;
 }
 
 static int

@@ -566,6 +566,39 @@ check_ports(struct doctor *d)
 	}
 }
 
+/* ---- processes ---- */
+
+/* A process with the name; 0: none. */
+static long
+process_named(const struct doctor *d, const char *name)
+{
+	char path[PATH], comm[TEXT];
+	const struct dirent *e;
+	long pid = 0;
+	DIR *dir;
+
+	snprintf(path, sizeof(path), "%s/proc", d->root);
+	dir = opendir(path);
+	while (dir != NULL && pid == 0 && (e = readdir(dir)) != NULL)
+		if (e->d_name[0] >= '1' && e->d_name[0] <= '9' &&
+			read_text(d, comm, "proc/%s/comm", e->d_name) && strcmp(comm, name) == 0)
+			pid = strtol(e->d_name, NULL, 10);
+	if (dir != NULL)
+		closedir(dir);
+	return pid;
+}
+
+static void
+check_forwarder(struct doctor *d)
+{
+	long pid = process_named(d, "keelfwd");
+
+	if (pid != 0 && process_named(d, "keeld") == 0)
+		finding(d, "forwarder", "systemctl restart keel",
+			"keelfwd (pid %ld) runs without a keeld, and forwards with the last tables",
+			pid);
+}
+
 /* ---- the command ---- */
 
 static void
@@ -606,6 +639,7 @@ doctor_command(struct ctl *ctl, const struct command *c)
 	check_balancing(&d);
 	check_ports(&d);
 	check_neighbors(&d);
+	check_forwarder(&d);
 	if (ctl->json) {
 		json_t *result = json_pack("{s:O}", "findings", d.findings);
 

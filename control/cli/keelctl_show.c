@@ -727,6 +727,9 @@ show_forwarder(struct ctl *ctl, const json_t *result)
 	}
 	printf("keelfwd pid %s, %s by keeld pid %s\n", text_of(f, "pid"),
 		true_of(f, "adopted") ? "adopted" : "started", text_of(result, "pid"));
+	if (true_of(f, "adopted"))
+		printf("before, %s s without a keeld; repairs of links: %s\n",
+			text_of(f, "alone_s"), text_of(f, "repairs"));
 	printf("workers use the tables of %s\n",
 		true_of(f, "published") ? "this keeld" : "the keeld before");
 }

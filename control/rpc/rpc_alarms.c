@@ -12,6 +12,7 @@
 #include "control/rpki/rpki.h"
 #include "control/host/netlink.h"
 #include "dataplane/port/port.h"
+#include "dataplane/process/forwarder.h"
 #include "lpm/fib.h"
 #include "lpm/path_list.h"
 #include "rib/table/attr.h"
@@ -46,6 +47,7 @@ enum {
 	ALARM_NEXT_HOPS,
 	ALARM_NEIGHBORS,
 	ALARM_PATHS,
+	ALARM_FORWARDER,
 	ALARM_COUNTERS, /* the alarms above are raised while a counter is not 0 */
 	ALARM_MAX_PREFIXES = ALARM_COUNTERS,
 	ALARM_MAX_PREFIXES_OUT,
@@ -148,6 +150,14 @@ static const struct alarm_kind {
 		"that the other side loses. The text names the port and both values. Set the MTU "
 		"of "
 		"the interface, or `mtu` of the port, to a value within the limits of the device."},
+	[ALARM_FORWARDER] = {"forwarder", NULL,
+		"No worker uses the tables of this keeld: keelfwd has ended, and nothing forwards; "
+		"or "
+		"keelfwd forwards with the tables of the former keeld until the sessions of that "
+		"keeld "
+		"are back, at most 120 s after its end. The text has the time without a keeld and "
+		"the "
+		"links that keelfwd repaired meanwhile. Look for the cause in the log."},
 	[ALARM_BMP] = {"bmp", NULL,
 		"A BMP collector has been without a connection for 30 s or longer. keeld tries "
 		"again at most every 60 s. `bmp.summary` has the error of each collector."},
@@ -601,6 +611,27 @@ port_mtu_look(struct rpc_env *env, json_t *list) RUNS_ON(role_main)
 	alarm_set(env, list, ALARM_PORT_MTU, len > 0 ? text : NULL);
 }
 
+static void
+forwarder_look(struct rpc_env *env, json_t *list)
+{
+	const struct forwarder_state *s = forwarder_current();
+	char text[200];
+
+	if (s == NULL || s->published || !(s->lost || s->inherited)) {
+		alarm_set(env, list, ALARM_FORWARDER, NULL);
+		return;
+	}
+	if (s->lost)
+		snprintf(text, sizeof(text), "keelfwd has ended: nothing forwards");
+	else
+		snprintf(text, sizeof(text),
+			"keelfwd forwards with the tables of the former keeld, %u s of it without "
+			"a "
+			"keeld; repairs of links: %u",
+			s->alone_s, s->repairs);
+	alarm_set(env, list, ALARM_FORWARDER, text);
+}
+
 /* Late turns recorded by the watchdog, if they raise an alarm. */
 static void
 late_look(struct rpc_env *env, json_t *list)
@@ -804,6 +835,7 @@ rpc_alarms(struct rpc_env *env)
 	alarm_set(env, list, ALARM_POLICY_FILES,
 		apply_policy_files_alarm(env->apply, text) ? text : NULL);
 	alarm_set(env, list, ALARM_NETNS, apply_netns_alarm(env->apply, text) ? text : NULL);
+	forwarder_look(env, list);
 	rpki_look(env, list);
 	ports_look(&of);
 	duplicates_look(&of);

@@ -4,6 +4,7 @@
 #include "dataplane/process/forwarder_wire.h"
 #include "dataplane/port/port_inner.h"
 #include "dataplane/forward/worker_struct.h"
+#include "lpm/base/monotonic.h"
 #include "lpm/base/region.h"
 #include "lpm/base/rights.h"
 
@@ -499,6 +500,9 @@ start(struct forwarder *f, const struct forwarder_config *c, struct dataplane_er
 	if (rc != 0)
 		return rc;
 	f->state.gone_ns = a->gone_ns;
+	if (a->gone_ns != 0)
+		f->state.alone_s = (unsigned)((monotonic_ns() - a->gone_ns) / 1000000000u);
+	f->state.repairs = a->repairs;
 	f->state.inherited = a->published;
 	f->state.huge = a->huge;
 	(void)snprintf(
@@ -679,7 +683,8 @@ forwarder_return(struct forwarder *f, const struct forwarder_config *c, struct d
 	f->channel[FORWARDER_MAIN] = main;
 	f->state.pid = hello.pid;
 	f->state.own = hello.own;
-	f->state.adopted = f->state.inherited = f->state.published = f->state.replaced = false;
+	f->state.adopted = f->state.inherited = f->state.replaced = false;
+	f->state.alone_s = f->state.repairs = 0;
 	f->state.huge = f->next.start.huge;
 	return 0;
 }
@@ -698,6 +703,7 @@ forwarder_swap(struct forwarder *f, const char *socket, struct dataplane_error *
 		return dataplane_fail(
 			err, rc, "the memory of keelfwd cannot be mapped: %s", strerror(-rc));
 	dataplane_lost(false);
+	f->state.lost = false;
 	return open_others(f, socket, err);
 }
 
@@ -705,6 +711,7 @@ void
 forwarder_lost(struct forwarder *f)
 {
 	dataplane_lost(true);
+	f->state.lost = true;
 	f->state.published = false;
 }
 

@@ -54,6 +54,9 @@ struct forwarder_state {
 	bool inherited; /* workers had tables of an earlier keeld */
 	bool published; /* workers use the tables of this keeld */
 	uint64_t gone_ns; /* CLOCK_MONOTONIC: the end of the keeld before; 0: none */
+	unsigned alone_s,
+		repairs; /* from then to the adoption: seconds; repairs of links by keelfwd */
+	bool lost; /* keelfwd has ended: forwarder_lost() */
 	bool replaced; /* a keelfwd with other ports or another ABI was ended */
 	bool huge; /* keelfwd uses huge pages */
 	char dpdk[32]; /* version, for people */

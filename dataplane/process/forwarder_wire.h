@@ -105,6 +105,7 @@ struct forwarder_start_answer {
 	uint32_t table_place; /* lpm/base/region.h */
 	uint64_t dataplane, workers; /* addresses in the region of keelfwd; workers 0: none yet */
 	uint64_t gone_ns; /* CLOCK_MONOTONIC: the end of the keeld before; 0: none */
+	uint32_t repairs; /* of links, since then */
 	char text[256];
 	char dpdk[32]; /* version */
 };

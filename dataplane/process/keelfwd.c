@@ -73,6 +73,7 @@
 #define POPULATE_NS 100000000 /* for the pages of new tables */
 #define AGAIN_US 100000 /* before the start after a kill: RestartSec= of keel-forwarder.service */
 #define ALONE_MS 10000 /* keelfwd, started again, awaits keeld */
+#define REMIND_NS UINT64_C(10000000000) /* then after twice the time */
 
 struct client {
 	int fd; /* -1: free */
@@ -111,6 +112,7 @@ struct keelfwd {
 	bool again; /* by supervise(), after a kill */
 	bool instances; /* may enter network namespaces (struct forwarder_start) */
 	uint64_t started_ns, gone_ns; /* gone_ns: the last keeld; 0: none */
+	uint64_t remind_ns; /* after gone_ns: the next log line about the lack of a keeld */
 	struct client client[CLIENTS_MAX];
 
 	bool running;
@@ -141,6 +143,27 @@ static void __attribute__((format(printf, 1, 2))) note(const char *format, ...)
 	(void)vfprintf(stderr, format, ap);
 	(void)fputc('\n', stderr);
 	va_end(ap);
+}
+
+/* Type=notify of systemd: READY=1, the socket listens; STATUS= for people. */
+static void
+notify(const char *text)
+{
+	const char *path = getenv("NOTIFY_SOCKET");
+	struct sockaddr_un to = {.sun_family = AF_UNIX};
+	size_t n = path != NULL ? strlen(path) : 0;
+	int fd;
+
+	if (n == 0 || n >= sizeof(to.sun_path))
+		return;
+	memcpy(to.sun_path, path, n);
+	if (to.sun_path[0] == '@')
+		to.sun_path[0] = '\0';
+	fd = socket(AF_UNIX, SOCK_DGRAM | SOCK_CLOEXEC, 0);
+	(void)!sendto(fd, text, strlen(text), MSG_NOSIGNAL, (const struct sockaddr *)&to,
+		(socklen_t)(offsetof(struct sockaddr_un, sun_path) + n));
+	if (fd >= 0)
+		(void)close(fd);
 }
 
 /* ---- configuration ---- */
@@ -513,9 +536,13 @@ become_user(const struct keelfwd *k, const struct parsed *p)
 	return rc;
 }
 
+/* Since the end of the last keeld. link_changed() has no context. */
+static unsigned repairs;
+
 static void
 link_changed(uint16_t port, bool up, unsigned next_hops)
 {
+	repairs += next_hops > 0;
 	if (next_hops > 0)
 		note("link-%s port=%s next_hops=%u", up ? "up" : "lost", port_name(port),
 			next_hops);
@@ -556,6 +583,32 @@ ecmp_key_take(struct keelfwd *k)
 		     "key "
 		     "after the next start\"",
 			path, strerror(-rc));
+}
+
+static const struct client *
+client_of(const struct keelfwd *k, enum forwarder_role role)
+{
+	for (unsigned i = 0; i < CLIENTS_MAX; i++)
+		if (k->client[i].fd >= 0 && k->client[i].role == role)
+			return &k->client[i];
+	return NULL;
+}
+
+static unsigned
+alone_s(const struct keelfwd *k)
+{
+	return (unsigned)((monotonic_ns() - k->gone_ns) / 1000000000u);
+}
+
+/* The log of an operator who looks for the cause of old routes. */
+static void
+remind(struct keelfwd *k)
+{
+	if (k->gone_ns == 0 || client_of(k, FORWARDER_MAIN) != NULL ||
+		monotonic_ns() - k->gone_ns < k->remind_ns)
+		return;
+	note("keeld-gone workers=%u seconds=%u repairs=%u", workers_count(), alone_s(k), repairs);
+	k->remind_ns *= 2;
 }
 
 /* EAL cannot start twice in a process: keelfwd ends after a failure. */
@@ -693,15 +746,6 @@ answer(const struct client *c, struct forwarder_message *m, uint32_t type, const
 	return forwarder_send(c->fd, m, body, NULL, 0, fds, fd_count);
 }
 
-static const struct client *
-client_of(const struct keelfwd *k, enum forwarder_role role)
-{
-	for (unsigned i = 0; i < CLIENTS_MAX; i++)
-		if (k->client[i].fd >= 0 && k->client[i].role == role)
-			return &k->client[i];
-	return NULL;
-}
-
 static int
 on_hello(struct keelfwd *k, struct client *c, const struct forwarder_message *m)
 {
@@ -789,6 +833,7 @@ on_start(struct keelfwd *k, const struct client *c, const struct forwarder_start
 	if (a->result != 0)
 		return answer(c, &out, FORWARDER_START, NULL, 0);
 	a->gone_ns = k->gone_ns;
+	a->repairs = repairs;
 	a->published = k->publications > 0;
 	a->huge = k->huge;
 	snprintf(a->dpdk, sizeof(a->dpdk), "%s", dataplane_dpdk_version());
@@ -799,7 +844,12 @@ on_start(struct keelfwd *k, const struct client *c, const struct forwarder_start
 	a->workers = (uintptr_t)workers_get();
 	fds[0] = k->state_fd;
 	fds[1] = k->pending.fd;
-	note("keeld-attached adopted=%s", adopted ? "yes" : "no");
+	if (k->gone_ns != 0)
+		note("keeld-attached adopted=%s alone_s=%u repairs=%u", adopted ? "yes" : "no",
+			alone_s(k), repairs);
+	else
+		note("keeld-attached adopted=%s", adopted ? "yes" : "no");
+	notify("STATUS=");
 	return answer(c, &out, FORWARDER_START, fds, 2 - tables);
 }
 
@@ -1127,7 +1177,10 @@ client_close(struct keelfwd *k, struct client *c)
 	if (c->role == FORWARDER_MAIN) {
 		tables_close(&k->pending);
 		note("keeld-gone workers=%u", workers_count());
+		notify("STATUS=No keeld runs: keelfwd forwards with the last tables");
 		k->gone_ns = monotonic_ns();
+		k->remind_ns = REMIND_NS;
+		repairs = 0;
 		/* Without a publication by this keeld, the repair has not stopped. */
 		if (k->published)
 			repair_links(k);
@@ -1300,6 +1353,7 @@ loop(struct keelfwd *k) RUNS_ON(role_host) RUNS_ON(role_main)
 		}
 		if (p[3].revents != 0 || monotonic_ns() - states_ns >= PORT_STATES_NS) {
 			port_states_read();
+			remind(k);
 			states_ns = monotonic_ns();
 		}
 	}
@@ -1411,27 +1465,6 @@ finish(struct keelfwd *k)
 	free(k->config);
 }
 
-/* Type=notify of systemd: the socket listens. */
-static void
-notify_ready(void)
-{
-	const char *path = getenv("NOTIFY_SOCKET");
-	struct sockaddr_un to = {.sun_family = AF_UNIX};
-	size_t n = path != NULL ? strlen(path) : 0;
-	int fd;
-
-	if (n == 0 || n >= sizeof(to.sun_path))
-		return;
-	memcpy(to.sun_path, path, n);
-	if (to.sun_path[0] == '@')
-		to.sun_path[0] = '\0';
-	fd = socket(AF_UNIX, SOCK_DGRAM | SOCK_CLOEXEC, 0);
-	(void)!sendto(fd, "READY=1", 7, MSG_NOSIGNAL, (const struct sockaddr *)&to,
-		(socklen_t)(offsetof(struct sockaddr_un, sun_path) + n));
-	if (fd >= 0)
-		(void)close(fd);
-}
-
 static int
 usage(FILE *out)
 {
@@ -1536,7 +1569,7 @@ main(int argc, char **argv)
 		note("start-failed folder=%s error=\"%s\"", k.state_dir, strerror(-rc));
 		return 1;
 	}
-	notify_ready();
+	notify("READY=1");
 	if (ready >= 0) {
 		(void)!write(ready, "", 1);
 		(void)close(ready);

@@ -55,6 +55,13 @@ class WithoutDaemon(Machine):
         self.write("proc/sys/kernel/numa_balancing", 0)
         self.assertEqual(self.doctor(), (0, ["no fault found"]))
 
+    def test_forwarder_alone(self):
+        self.sockets(["0-3"])
+        self.write("proc/77/comm", "keelfwd")
+        self.assertEqual(self.doctor()[1], ["forwarder: keelfwd (pid 77) runs without a keeld, and forwards with the last tables; mend: systemctl restart keel"])
+        self.write("proc/78/comm", "keeld")
+        self.assertEqual(self.doctor()[0], 0)
+
     def test_iommu(self):
         self.sockets(["0-3"])
         self.write("sys/bus/pci/devices/0000:00:1f.2/class", "0x010601")

@@ -9,6 +9,7 @@ import json
 import os
 import signal
 import sys
+import time
 
 import labtest
 from labtest import KEELD, PROBE, Lab, Probe, need, out_folder, peer, wait_established, wait_for
@@ -73,6 +74,10 @@ class Test:
     def start(self):
         self.keeld, self.rpc = self.lab.keeld("rt", config(), KEELD, args=("--user", "nobody"))
 
+    def log(self):
+        with open(os.path.join(self.lab.logs, "keeld.log"), errors="replace") as f:
+            return f.read()
+
     def whole(self, what):
         for address, _ in PEERS.values():
             wait_established(self.rpc, address)
@@ -99,11 +104,23 @@ class Test:
         before = self.received("near")
         wait_for("traffic on the shorter path", lambda: self.received("near") > before + PPS // 2, 30)
         self.rpc.close()
+        gone = time.monotonic()
         self.c.equal("kill -9: keeld's exit status", self.keeld.stop(sig=signal.SIGKILL), -signal.SIGKILL)
         self.moves("traffic on the other path", lambda: self.lab.sh("near", "ip link set eth0 down"), "far", FAR)
         self.moves("traffic on the path of the link that is back", lambda: self.lab.sh("near", "ip link set eth0 up"), "near", NEAR)
+        self.c.comes_to("keelfwd says again that no keeld runs", lambda: "keeld-gone workers=1 seconds=10 repairs=2\n" in self.log(), True)
+        self.lab.sh("far", "ip link set eth0 down")  # the next keeld waits for this peer
+        alone = time.monotonic() - gone
         self.start()
+        self.c.comes_to("an alarm of the next keeld", lambda: [a["kind"] for a in self.rpc.call("system.info")["alarms"] if "keelfwd forwards with the tables of the former keeld" in a["text"]],
+                        ["forwarder"])
+        self.lab.sh("far", "ip link set eth0 up")
         self.whole("the next keeld")
+        f = self.rpc.call("system.info")["forwarder"]
+        self.c.true("for how long keelfwd was alone", alone - 1 < f["alone_s"] < alone + 30, (alone, f))
+        self.c.true("the repairs of links meanwhile", f["repairs"] == 3, f)
+        self.c.comes_to("the alarm ends", lambda: self.rpc.call("system.info")["alarm_counts"]["forwarder"], 0)
+        self.c.true("the log has both", " repairs=3\n" in self.log() and "keeld-attached adopted=yes alone_s=" in self.log())
         self.c.equal("keelfwd goes on", forwarder_of(self.rpc), self.pid)
         self.c.true("adopted by the next keeld", self.rpc.call("system.info")["forwarder"]["adopted"])
         # keelfwd leaves links to keeld again
