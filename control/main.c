@@ -342,6 +342,12 @@ return_memory(struct timer *t)
 /* ---- signals ---- */
 
 static void
+reloaded(void)
+{
+	service_notify("READY=1");
+}
+
+static void
 signal_ready(struct watch *w, uint32_t events) RUNS_ON(role_main)
 {
 	struct keeld *k = (struct keeld *)(void *)((char *)w - offsetof(struct keeld, signals));
@@ -352,8 +358,7 @@ signal_ready(struct watch *w, uint32_t events) RUNS_ON(role_main)
 		if (si.ssi_signo == SIGHUP) {
 			note_work("reload of FILE");
 			service_reloading();
-			apply_reload(k->apply);
-			service_notify("READY=1");
+			apply_reload(k->apply, reloaded);
 		} else {
 			k->leaves |= si.ssi_signo == SIGINT; /* SIGTERM may follow */
 			thread_quit(k->layers.main_thread);

@@ -682,6 +682,65 @@ apply_save_files(struct apply *apply, json_t *was_files, bool restores,
 	disk_run(apply->disk, &s->job);
 }
 
+/* FILE on its way from the disk. */
+struct load {
+	struct disk_job job;
+	json_t *running; /* the document of the time of the call */
+	json_t *document;
+	char *message;
+	struct faults faults;
+	apply_loaded *loaded;
+	void *ctx;
+};
+
+/* On the thread of the disk. The documents that others read at the same time do not change (config_own()). */
+static int
+load_work(struct disk_job *j)
+{
+	struct load *l = (struct load *)(void *)((char *)j - offsetof(struct load, job));
+
+	l->document = config_share(config_load(j->file, &l->message, &l->faults), l->running);
+	return 0;
+}
+
+static void
+load_done(struct disk_job *j, int err) RUNS_ON(role_main)
+{
+	struct load *l = (struct load *)(void *)((char *)j - offsetof(struct load, job));
+
+	(void)err;
+	l->loaded(l->ctx, l->document, l->message, &l->faults);
+	json_decref(l->document);
+	json_decref(l->running);
+	free(l->message);
+	faults_fini(&l->faults);
+	free(l);
+}
+
+bool
+apply_load(struct apply *apply, apply_loaded *loaded, void *ctx)
+{
+	struct load *l = malloc(sizeof(*l));
+
+	if (l == NULL)
+		return false;
+	*l = (struct load){.job = {.file = apply->config_file,
+				   .work = load_work,
+				   .done = load_done,
+				   .keeps = true},
+		.running = json_incref(apply->running->document),
+		.loaded = loaded,
+		.ctx = ctx};
+	disk_run(apply->disk, &l->job);
+	return true;
+}
+
+struct disk *
+apply_aside(const struct apply *apply)
+{
+	return apply->aside;
+}
+
 struct saving {
 	void (*done)(void *ctx, int err);
 	void *ctx;
@@ -1211,6 +1270,7 @@ apply_files_end(struct apply *apply, uint64_t patience_ns)
 	(void)disk_await(apply->disk, patience_ns);
 	apply_commit_make_way(apply, "keeld ends, and the disk does not answer");
 	(void)disk_end(apply->disk, patience_ns);
+	(void)disk_end(apply->aside, patience_ns);
 }
 
 bool
@@ -1250,9 +1310,9 @@ apply_create(const struct apply_config *c, struct apply **out)
 	apply->peers = peers_create(c->running);
 	apply->printer = config_printer_create();
 	if (apply->peers == NULL || apply->printer == NULL || disk_create(&apply->disk) != 0 ||
-		apply_plan_create(apply) != 0 || apply_instances_create(apply) != 0 ||
-		apply_refreshes_create(apply) != 0 || apply_previews_create(apply) != 0 ||
-		apply_candidates_create(apply) != 0) {
+		disk_create(&apply->aside) != 0 || apply_plan_create(apply) != 0 ||
+		apply_instances_create(apply) != 0 || apply_refreshes_create(apply) != 0 ||
+		apply_previews_create(apply) != 0 || apply_candidates_create(apply) != 0) {
 		apply_destroy(apply, false);
 		return -ENOMEM;
 	}
@@ -1330,7 +1390,10 @@ apply_swaps_alarm(const struct apply *apply, char text[static APPLY_ALARM_MAX])
 int
 apply_start(struct apply *apply)
 {
-	int err = disk_start(apply->disk, apply->layers->main_thread);
+	int err = disk_start(apply->disk, "keel-disk", apply->layers->main_thread);
+
+	if (err == 0)
+		err = disk_start(apply->aside, "keel-aside", apply->layers->main_thread);
 
 	if (err != 0)
 		return err;
@@ -1486,42 +1549,71 @@ reload_document(struct apply *apply, json_t *document) RUNS_ON(role_main)
 	}
 }
 
-void
-apply_reload(struct apply *apply)
+/* The reason why FILE is not committed now, logged. NULL: none. An edit that comes while FILE is read is based anew on what FILE says. */
+static const char *
+reload_refused(struct apply *apply, bool read, char busy[static APPLY_ALARM_MAX]) RUNS_ON(role_main)
 {
-	struct faults f = {0};
-	char *message = NULL, busy[APPLY_ALARM_MAX];
 	char users[CANDIDATES_TEXT_MAX], text[2 * CANDIDATES_TEXT_MAX];
-	json_t *document;
 
 	if (!apply_may_read_files(apply, busy)) {
 		log_event(LOG_ERROR, "reload-refused reason=%s",
 			log_escape(busy, strlen(busy), text, sizeof(text)));
-		audit_reload(apply, busy);
-		return;
+		return busy;
 	}
-	if (apply_candidates_text(apply, users)) {
+	if (!read && apply_candidates_text(apply, users)) {
 		log_event(LOG_ERROR, "reload-refused reason=candidate-holds-edits users=%s",
 			log_escape(users, strlen(users), text, sizeof(text)));
-		audit_reload(apply, "a candidate holds edits");
-		return;
+		return "a candidate holds edits";
 	}
 	if (apply_confirm_waits(apply)) {
 		log_event(LOG_ERROR, "reload-refused reason=commit-awaits-confirmation");
-		audit_reload(apply, "a commit waits for its confirmation");
-		return;
+		return "a commit waits for its confirmation";
 	}
-	document = config_share(
-		config_load(apply->config_file, &message, &f), apply->running->document);
-	if (document != NULL) {
-		reload_document(apply, document);
-	} else {
-		log_reload_refused(message, &f);
-		audit_reload(apply, message != NULL ? message : f.fault[0].reason);
+	return NULL;
+}
+
+struct reload {
+	struct apply *apply;
+	void (*done)(void);
+};
+
+static void
+reload_loaded(void *ctx, json_t *document, const char *message, struct faults *f) RUNS_ON(role_main)
+{
+	struct reload *r = ctx;
+	char busy[APPLY_ALARM_MAX];
+	const char *refused = reload_refused(r->apply, true, busy);
+
+	if (refused == NULL && document == NULL) {
+		log_reload_refused(message, f);
+		refused = message != NULL ? message : f->fault[0].reason;
 	}
-	free(message);
-	faults_fini(&f);
-	json_decref(document);
+	if (refused == NULL)
+		reload_document(r->apply, document);
+	else
+		audit_reload(r->apply, refused);
+	r->done();
+	free(r);
+}
+
+void
+apply_reload(struct apply *apply, void (*done)(void))
+{
+	struct reload *r = malloc(sizeof(*r));
+	char busy[APPLY_ALARM_MAX];
+	const char *refused = reload_refused(apply, false, busy);
+
+	if (refused == NULL && r == NULL)
+		refused = strerror(ENOMEM);
+	if (refused == NULL) {
+		*r = (struct reload){apply, done};
+		if (apply_load(apply, reload_loaded, r))
+			return;
+		refused = strerror(ENOMEM);
+	}
+	audit_reload(apply, refused);
+	free(r);
+	done();
 }
 
 void
@@ -1531,8 +1623,9 @@ apply_destroy(struct apply *apply, bool keep)
 		return;
 	timer_cancel(apply->layers->main_thread, &apply->flush_timer);
 	timer_cancel(apply->layers->main_thread, &apply->commit_timer);
-	if (apply->disk != NULL && !disk_end(apply->disk, DISK_END_NS))
-		return; /* the thread of the disk still uses the memory */
+	if ((apply->disk != NULL && !disk_end(apply->disk, DISK_END_NS)) ||
+		(apply->aside != NULL && !disk_end(apply->aside, DISK_END_NS)))
+		return; /* the thread still uses the memory */
 	apply_previews_destroy(apply);
 	peers_destroy(apply->peers);
 	apply_refreshes_destroy(apply);
@@ -1543,6 +1636,7 @@ apply_destroy(struct apply *apply, bool keep)
 	apply_candidates_destroy(apply);
 	trail_close(apply->trail);
 	disk_destroy(apply->disk);
+	disk_destroy(apply->aside);
 	json_decref(apply->in_file);
 	json_decref(apply->started);
 	config_printer_destroy(apply->printer);

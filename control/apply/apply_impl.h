@@ -170,7 +170,7 @@ struct apply {
 	struct trail *trail; /* NULL before apply_start() */
 	uint32_t last_commit_id;
 	uint64_t commits; /* since the start */
-	struct disk *disk;
+	struct disk *disk, *aside;
 	unsigned saving; /* commits in force whose files are being written */
 	unsigned saves; /* apply_save_files() on their way to the disk */
 	json_t *in_file; /* the document of FILE, as last read or written */

@@ -57,6 +57,15 @@ bool apply_may_change(struct apply *apply, char text[static APPLY_ALARM_MAX]) RU
 bool apply_may_read_files(struct apply *apply, char text[static APPLY_ALARM_MAX])
 	RUNS_ON(role_main);
 /*
+ * Reads FILE on the thread of the disk, after all files that were to be written before. loaded() on main: the document, which
+ * shares the values of the running one, lent; NULL: the reason is `message`, of FILE as a whole, or `f`.
+ */
+typedef void apply_loaded(void *ctx, json_t *document, const char *message, struct faults *f);
+/* False: out of memory. */
+bool apply_load(struct apply *apply, apply_loaded *loaded, void *ctx) RUNS_ON(role_main);
+/* The queue for long work that needs no disk. */
+struct disk *apply_aside(const struct apply *apply) RUNS_ON(role_main);
+/*
  * A reload of FILE, after apply_may_read_files(): what has to be done with `document`, just read from FILE.
  * RELOAD_UNCHANGED: nothing, FILE has the running document.
  * RELOAD_COMMIT: the caller commits `document`, an edit of FILE. apply_reload_committed() follows a

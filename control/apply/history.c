@@ -363,7 +363,7 @@ file_remove(struct history *h, char *path)
 		return;
 	}
 	w->remove = path;
-	w->job.removes = true;
+	w->job.keeps = true;
 	disk_run(h->disk, &w->job);
 }
 

@@ -47,7 +47,7 @@ note_result(struct disk *d, const struct disk_job *j)
 	struct failed *f = NULL;
 	int err = j->err;
 
-	if (err == 0 && j->removes)
+	if (file == NULL || (err == 0 && j->keeps))
 		return;
 	for (unsigned i = 0; i < FAILED_MAX && f == NULL; i++)
 		if (d->failed[i].file != NULL && strcmp(d->failed[i].file, file) == 0)
@@ -81,7 +81,7 @@ slow_fire(struct timer *t)
 	struct disk *d = (struct disk *)(void *)((char *)t - offsetof(struct disk, slow));
 	uint64_t waits_ns = now_ns() - d->moved_ns;
 
-	if (d->head == NULL)
+	if (d->head == NULL || d->head->file == NULL)
 		return;
 	if (waits_ns < DISK_SLOW_NS) { /* jobs have ended since */
 		(void)timer_arm(d->owner, t, DISK_SLOW_NS - waits_ns);
@@ -203,9 +203,8 @@ disk_alarm(const struct disk *d, char text[static DISK_ALARM_MAX])
 	}
 	if (disk_is_slow(d))
 		snprintf(text, DISK_ALARM_MAX,
-			"the disk does not answer: %.160s has waited for more than %llu s to be "
-			"written, "
-			"and %u files after it wait",
+			"the disk does not answer: %.160s has waited for more than %llu s, and %u "
+			"files after it wait",
 			d->head->file, (unsigned long long)(DISK_SLOW_NS / 1000000000u),
 			d->count - 1);
 	else if (count > 1)
@@ -233,9 +232,9 @@ disk_create(struct disk **out)
 }
 
 int
-disk_start(struct disk *d, struct thread *owner)
+disk_start(struct disk *d, const char *name, struct thread *owner)
 {
-	const struct thread_config c = {.name = "keel-disk", .unlisted = true};
+	const struct thread_config c = {.name = name, .unlisted = true};
 
 	if (d->thread != NULL)
 		return 0;
@@ -249,8 +248,10 @@ disk_end(struct disk *d, uint64_t patience_ns)
 	if (d->thread == NULL || d->abandoned)
 		return !d->abandoned;
 	if (!disk_await(d, patience_ns)) {
-		for (const struct disk_job *j = d->head; j != NULL; j = j->next)
-			log_event(LOG_ERROR, "disk-left file=%s", j->file);
+		for (const struct disk_job *j = d->head; j != NULL; j = j->next) {
+			if (j->file != NULL)
+				log_event(LOG_ERROR, "disk-left file=%s", j->file);
+		}
 		timer_cancel(d->owner, &d->slow);
 		d->abandoned = true;
 		return false;

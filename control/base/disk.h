@@ -5,6 +5,8 @@
  *
  * A job that takes longer than DISK_SLOW_NS is logged with its file, and raises an alarm, as does a file whose last write failed.
  *
+ * A second one, whose jobs have no file, does long work that needs no disk, and waits for none.
+ *
  * All functions are called on the owner's thread. Before disk_start(), and after disk_end(), a job runs in the call.
  */
 #pragma once
@@ -21,10 +23,11 @@ struct disk;
 
 /* In memory of the caller, which may free the job in done(). */
 struct disk_job {
-	const char *file; /* for the log and the alarm; lent until done() has returned */
+	const char *
+		file; /* for the log and the alarm; lent until done() has returned; NULL: no file, neither log nor alarm */
 	int (*work)(struct disk_job *j); /* on the thread of the disk: 0, -errno */
 	void (*done)(struct disk_job *j, int err); /* on the owner's thread */
-	bool removes; /* success does not mean that `file` was written */
+	bool keeps; /* success does not mean that `file` was written: the job reads or removes it */
 	/* the fields below belong to disk.c */
 	struct thread_mail mail;
 	struct disk *disk;
@@ -34,7 +37,7 @@ struct disk_job {
 
 int disk_create(struct disk **out);
 /* Starts the thread; a second call does nothing. 0, -errno. */
-int disk_start(struct disk *d, struct thread *owner);
+int disk_start(struct disk *d, const char *name, struct thread *owner);
 /* Runs j->work after all earlier jobs, then j->done. Without a thread both run in the call. */
 void disk_run(struct disk *d, struct disk_job *j);
 /* Waits until all jobs have ended, for at most `patience_ns`; calls their done(). False: a job is left. */

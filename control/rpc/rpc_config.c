@@ -3,6 +3,7 @@
 #include "control/rpc/rpc_impl.h"
 
 #include "control/config/config.h"
+#include "control/base/disk.h"
 #include "control/base/threads.h"
 #include "lpm/base/arena.h"
 #include "lpm/fib.h"
@@ -58,54 +59,120 @@ system_info(struct rpc_env *env, json_t *params, struct rpc_call *call) RUNS_ON(
 		"forwarder", forwarder_json());
 }
 
-/* The document of FILE. NULL: the call has failed; `path`: the parameter with the value FILE. */
-static json_t *
-read_startup(struct rpc_env *env, const char *path, struct rpc_call *call) RUNS_ON(role_main)
-{
-	struct faults f = {0};
-	char *message = NULL;
-	json_t *document = config_load(env->config_file, &message, &f);
+/* An answer on its way. */
+struct getting {
+	struct disk_job job;
+	struct rpc_env *env;
+	struct rpc_call *call;
+	json_t *answer;
+	char *text, *path;
+};
 
-	if (document == NULL && message != NULL)
+/* On a thread of its own: a document may have millions of values, which do not change (config_own()). */
+static int
+getting_work(struct disk_job *j)
+{
+	struct getting *g = (struct getting *)(void *)((char *)j - offsetof(struct getting, job));
+
+	g->text = json_dumps(g->answer, JSON_COMPACT);
+	return g->text != NULL ? 0 : -ENOMEM;
+}
+
+static void
+getting_done(struct disk_job *j, int err) RUNS_ON(role_main)
+{
+	struct getting *g = (struct getting *)(void *)((char *)j - offsetof(struct getting, job));
+
+	if (err == 0)
+		rpc_reply_text(g->call, g->text);
+	else
+		rpc_reply(g->call, NULL);
+	json_decref(g->answer);
+	free(g->text);
+	free(g->path);
+	free(g);
+}
+
+/* Answers with the part of the document. */
+static void
+getting_print(struct getting *g, json_t *document, uint32_t revision) RUNS_ON(role_main)
+{
+	json_t *part = config_secrets_hidden(document, g->path);
+
+	if (part == NULL)
+		rpc_fail(
+			g->call, RPC_NOT_FOUND, "/path", "there is nothing at \"%.128s\"", g->path);
+	else
+		g->answer = json_pack("{s:o, s:i}", "document", part, "revision", (int)revision);
+	if (g->answer != NULL) {
+		disk_run(apply_aside(g->env->apply), &g->job);
+		return;
+	}
+	rpc_reply(g->call, NULL);
+	free(g->path);
+	free(g);
+}
+
+/* `path`: the parameter with the value FILE. */
+static void
+startup_failed(struct rpc_call *call, const char *path, const char *message, const struct faults *f)
+{
+	if (message != NULL)
 		rpc_fail(call, RPC_CONFIGURATION, path, "%s", message);
-	else if (document == NULL)
-		rpc_fail_faults(call, RPC_CONFIGURATION, &f);
-	free(message);
-	faults_fini(&f);
-	return document;
+	else
+		rpc_fail_faults(call, RPC_CONFIGURATION, f);
+}
+
+static void
+getting_loaded(void *ctx, json_t *document, const char *message, struct faults *f)
+	RUNS_ON(role_main)
+{
+	struct getting *g = ctx;
+
+	if (document != NULL) {
+		getting_print(g, document, apply_revision(g->env->apply));
+		return;
+	}
+	startup_failed(g->call, "/source", message, f);
+	rpc_reply(g->call, NULL);
+	free(g->path);
+	free(g);
 }
 
 static json_t *
 config_get(struct rpc_env *env, json_t *params, struct rpc_call *call) RUNS_ON(role_main)
 {
 	const char *source = "running", *path = "";
-	uint32_t revision = apply_revision(env->apply);
 	struct apply_user buf;
 	const struct apply_user *user = rpc_user(call, &buf);
-	json_t *document, *part;
+	struct getting *g;
 
 	if (!rpc_string(params, "source", &source, call) ||
 		!rpc_string(params, "path", &path, call))
 		return NULL;
-	if (strcmp(source, "running") == 0) {
-		document = json_incref(apply_running(env->apply)->document);
-	} else if (strcmp(source, "candidate") == 0) {
-		document = json_incref(apply_candidate(env->apply, user));
-		revision = apply_candidate_revision(env->apply, user);
-	} else if (strcmp(source, "startup") == 0) {
-		document = read_startup(env, "/source", call);
-		if (document == NULL)
-			return NULL;
-	} else {
+	if (strcmp(source, "running") != 0 && strcmp(source, "candidate") != 0 &&
+		strcmp(source, "startup") != 0)
 		return rpc_fail(call, RPC_INVALID_PARAMS, "/source",
 			"\"%.64s\" is not one of running, candidate, startup", source);
+	g = malloc(sizeof(*g));
+	if (g == NULL)
+		return NULL;
+	*g = (struct getting){.job = {.work = getting_work, .done = getting_done},
+		.env = env,
+		.call = call,
+		.path = strdup(path)};
+	if (g->path == NULL || (*source == 's' && !apply_load(env->apply, getting_loaded, g))) {
+		free(g->path);
+		free(g);
+		return NULL;
 	}
-	part = config_secrets_hidden(document, path);
-	json_decref(document);
-	if (part == NULL)
-		return rpc_fail(
-			call, RPC_NOT_FOUND, "/path", "there is nothing at \"%.128s\"", path);
-	return json_pack("{s:o, s:i}", "document", part, "revision", (int)revision);
+	rpc_hold(call);
+	if (*source == 'r')
+		getting_print(g, apply_running(env->apply)->document, apply_revision(env->apply));
+	else if (*source == 'c')
+		getting_print(g, apply_candidate(env->apply, user),
+			apply_candidate_revision(env->apply, user));
+	return NULL;
 }
 
 /* Pointers into the array of operations become pointers into params. */
@@ -649,15 +716,15 @@ reload_done(void *ctx, struct apply_commit_result *r) RUNS_ON(role_main)
 	free(c);
 }
 
-/* True after rpc_fail(). */
+/* True after rpc_fail(). An edit that comes while FILE is read is based anew on what FILE says, as one that comes while a commit runs. */
 static bool
-reload_refused(const struct rpc_env *env, struct rpc_call *call) RUNS_ON(role_main)
+reload_refused(const struct rpc_env *env, struct rpc_call *call, bool read) RUNS_ON(role_main)
 {
 	char users[CANDIDATES_TEXT_MAX];
 	struct apply_user buf;
 	const struct apply_user *user = rpc_user(call, &buf);
 
-	if (apply_candidates_text(env->apply, users)) {
+	if (!read && apply_candidates_text(env->apply, users)) {
 		bool own = user != NULL && strcmp(users, user->name) == 0;
 
 		rpc_fail(call, RPC_CONFIGURATION, "",
@@ -691,41 +758,55 @@ reload_written(void *ctx, int err) RUNS_ON(role_main)
 	free(c);
 }
 
-static json_t *
-config_reload(struct rpc_env *env, json_t *params, struct rpc_call *call) RUNS_ON(role_main)
+static void
+reload_loaded(void *ctx, json_t *document, const char *message, struct faults *f) RUNS_ON(role_main)
 {
-	struct reloading *c;
+	struct reloading *c = ctx;
+	struct apply *apply = c->env->apply;
 	struct apply_user buf;
-	struct apply_commit_order order = {.user = rpc_user(call, &buf), .comment = "reload"};
-	json_t *document;
+	struct apply_commit_order order = {.user = rpc_user(c->call, &buf), .comment = "reload"};
 	int err = 0;
 
-	(void)params;
-	if (!may_change(env, call, true) || reload_refused(env, call))
-		return NULL;
-	document = read_startup(env, "", call);
-	document = config_share(document, apply_running(env->apply)->document);
-	c = document != NULL ? malloc(sizeof(*c)) : NULL;
-	if (c == NULL) {
-		json_decref(document);
-		return document != NULL ? not_begun(call, -ENOMEM) : NULL;
+	if (document == NULL)
+		startup_failed(c->call, "", message, f);
+	if (document == NULL || !may_change(c->env, c->call, true) ||
+		reload_refused(c->env, c->call, true)) {
+		rpc_reply(c->call, NULL);
+		free(c);
+		return;
 	}
-	*c = (struct reloading){env, call};
-	rpc_hold(call);
-	switch (apply_reload_begin(env->apply, document)) {
+	switch (apply_reload_begin(apply, document)) {
 	case RELOAD_UNCHANGED:
 		reload_written(c, 0);
 		break;
 	case RELOAD_WRITTEN:
-		apply_save(env->apply, reload_written, c);
+		apply_save(apply, reload_written, c);
 		break;
 	case RELOAD_COMMIT:
-		err = apply_commit_start(env->apply, document, &order, reload_done, c);
+		err = apply_commit_start(apply, document, &order, reload_done, c);
 		break;
 	}
-	json_decref(document);
 	if (err != 0) {
-		rpc_reply(call, not_begun(call, err));
+		rpc_reply(c->call, not_begun(c->call, err));
+		free(c);
+	}
+}
+
+static json_t *
+config_reload(struct rpc_env *env, json_t *params, struct rpc_call *call) RUNS_ON(role_main)
+{
+	struct reloading *c;
+
+	(void)params;
+	if (!may_change(env, call, true) || reload_refused(env, call, false))
+		return NULL;
+	c = malloc(sizeof(*c));
+	if (c == NULL)
+		return NULL;
+	*c = (struct reloading){env, call};
+	rpc_hold(call);
+	if (!apply_load(env->apply, reload_loaded, c)) {
+		rpc_reply(call, NULL);
 		free(c);
 	}
 	return NULL;

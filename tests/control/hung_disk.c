@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
  * For LD_PRELOAD: a disk without an answer. A test writes the first octet of the file KEEL_TEST_DISK. Until the octet is 0,
- * fsync() and write() wait, for files with a word of KEEL_TEST_FILES in their path. Colons separate the words.
+ * fsync() and write() wait, for files with a word of KEEL_TEST_FILES in their path, and read() for those of KEEL_TEST_READS. Colons
+ * separate the words.
  */
 #include <dlfcn.h>
 #include <fcntl.h>
@@ -28,7 +29,7 @@ disk_open(void)
 }
 
 static int
-is_meant(int fd)
+is_meant(int fd, const char *variable)
 {
 	char words[256], link[64], path[4096], *save = NULL;
 	ssize_t n;
@@ -38,7 +39,7 @@ is_meant(int fd)
 	if (n <= 0)
 		return 0;
 	path[n] = '\0';
-	snprintf(words, sizeof(words), "%s", getenv("KEEL_TEST_FILES"));
+	snprintf(words, sizeof(words), "%s", getenv(variable));
 	for (char *word = strtok_r(words, ":", &save); word != NULL;
 		word = strtok_r(NULL, ":", &save))
 		if (strstr(path, word) != NULL)
@@ -47,9 +48,9 @@ is_meant(int fd)
 }
 
 static void
-hang(int fd)
+hang(int fd, const char *variable)
 {
-	if (hangs == NULL || *hangs == 0 || !is_meant(fd))
+	if (hangs == NULL || *hangs == 0 || !is_meant(fd, variable))
 		return;
 	while (*hangs != 0)
 		(void)poll(NULL, 0, 10);
@@ -62,8 +63,19 @@ fsync(int fd)
 
 	if (real == NULL)
 		*(void **)&real = dlsym(RTLD_NEXT, "fsync");
-	hang(fd);
+	hang(fd, "KEEL_TEST_FILES");
 	return real(fd);
+}
+
+ssize_t
+read(int fd, void *octets, size_t len)
+{
+	static ssize_t (*real)(int, void *, size_t);
+
+	if (real == NULL)
+		*(void **)&real = dlsym(RTLD_NEXT, "read");
+	hang(fd, "KEEL_TEST_READS");
+	return real(fd, octets, len);
 }
 
 ssize_t
@@ -73,6 +85,6 @@ write(int fd, const void *octets, size_t len)
 
 	if (real == NULL)
 		*(void **)&real = dlsym(RTLD_NEXT, "write");
-	hang(fd);
+	hang(fd, "KEEL_TEST_FILES");
 	return real(fd, octets, len);
 }

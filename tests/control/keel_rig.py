@@ -5,6 +5,7 @@ import fcntl
 import functools
 import ipaddress
 import json
+import mmap
 import os
 import re
 import shutil
@@ -395,6 +396,32 @@ class Unanswered:
             os.close(self.fd)
             self.fd = -1
             signal.signal(signal.SIGIO, self.before)
+
+
+class HungDisk:
+    """A disk that does not answer while hang(True), for a keeld that starts in environment(): files with one of the words `written` (colons between
+    them) in their path are not written, those with one of `read` are not read."""
+
+    def __init__(self, test, shim, written="", read=""):
+        f = tempfile.NamedTemporaryFile()
+        test.addCleanup(f.close)
+        f.write(b"\0")
+        f.flush()
+        self.word = mmap.mmap(f.fileno(), 1)
+        self.variables = {"LD_PRELOAD": shim, "KEEL_TEST_DISK": f.name, "KEEL_TEST_FILES": written, "KEEL_TEST_READS": read}
+        test.addCleanup(self.hang, False)
+
+    @contextlib.contextmanager
+    def environment(self):
+        os.environ.update(self.variables)
+        try:
+            yield
+        finally:
+            for name in self.variables:
+                del os.environ[name]
+
+    def hang(self, yes):
+        self.word[:] = b"\1" if yes else b"\0"
 
 
 class Late(Exception):

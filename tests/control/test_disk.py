@@ -6,13 +6,11 @@ name the file. Needs root (a network namespace); else the exit status is 77.
 usage: test_disk.py KEELD HUNG_DISK; HANG_S: for how long the disk hangs
 """
 import json
-import mmap
 import os
 import select
 import signal
 import socket
 import sys
-import tempfile
 import threading
 import time
 
@@ -47,20 +45,10 @@ class Call:
 
 class Disk(KeelTest):
     def begin(self, files="/state/:keel.json", document=DOCUMENT):
-        f = tempfile.NamedTemporaryFile()
-        self.addCleanup(f.close)
-        f.write(b"\0")
-        f.flush()
-        self.word = mmap.mmap(f.fileno(), 1)
-        self.addCleanup(self.hang, False)
-        os.environ.update(LD_PRELOAD=SHIM, KEEL_TEST_DISK=f.name, KEEL_TEST_FILES=files)
-        try:
+        disk = keel_rig.HungDisk(self, SHIM, files)
+        self.hang = disk.hang
+        with disk.environment():
             self.start(document)
-        finally:
-            del os.environ["LD_PRELOAD"], os.environ["KEEL_TEST_DISK"], os.environ["KEEL_TEST_FILES"]
-
-    def hang(self, yes):
-        self.word[:] = b"\1" if yes else b"\0"
 
     def edit(self, words):
         self.keel.call("config.edit", {"merge": {"description": words}})
@@ -77,6 +65,32 @@ class Disk(KeelTest):
 
     def in_force(self, words):
         self.wait("%s is in force" % words, lambda: self.running() == words)
+
+    def test_reload_of_a_hung_file(self):
+        """Who asks for FILE waits for its storage; nobody else does. An edit meanwhile is kept, and FILE's words stay."""
+        self.start(DOCUMENT)
+        document = self.keel.on_disk()
+        with open(self.keel.file, "w") as f:
+            json.dump(dict(document, description="by hand"), f)
+        storage = keel_rig.Unanswered(self.keel.file)
+        self.addCleanup(storage.answer)
+        startup = Call(self.keel, "config.get", source="startup")
+        reload = Call(self.keel, "config.reload")
+        os.kill(self.keel.call("system.info")["pid"], signal.SIGHUP)
+        self.await_logged("disk-slow file=" + self.keel.file)
+        self.assertEqual(self.running(), "first")
+        self.keel.call("config.edit", {"merge": {"management": {"hostname": "edge"}}})
+        self.assertTrue(startup.waits() and reload.waits())
+        self.assertIn(self.keel.file, self.alarms()[0])
+        storage.answer()
+        self.assertEqual(startup.answer()["result"]["document"]["description"], "by hand")
+        self.assertEqual(reload.answer()["result"]["commit"], 1)
+        self.await_logged("reload-unchanged")
+        self.assertEqual(self.running(), "by hand")
+        self.keel.call("config.commit")
+        document = self.keel.on_disk()
+        self.assertEqual((document["description"], document["management"]["hostname"]), ("by hand", "edge"))
+        self.assertEqual(self.alarms(), [])
 
     def test_hung(self):
         self.begin()
@@ -343,21 +357,14 @@ class Disk(KeelTest):
         """The files of a start are written when the disk answers; sessions come up before."""
         self.begin()
         self.keel.stop()
-        os.environ.update(LD_PRELOAD=SHIM, KEEL_TEST_DISK="", KEEL_TEST_FILES="/state/commits:keel.json")
-        f = tempfile.NamedTemporaryFile()
-        self.addCleanup(f.close)
-        f.write(b"\1")
-        f.flush()
-        self.word = mmap.mmap(f.fileno(), 1)
-        os.environ["KEEL_TEST_DISK"] = f.name
-        try:
+        disk = keel_rig.HungDisk(self, SHIM, "/state/commits:keel.json")
+        disk.hang(True)
+        with disk.environment():
             self.keel.start()
-        finally:
-            del os.environ["LD_PRELOAD"], os.environ["KEEL_TEST_DISK"], os.environ["KEEL_TEST_FILES"]
         peer = Speaker(self.namespace)
         self.assertTrue(peer.established())
         self.wait("the alarm names the history", lambda: any("commits" in text for text in self.alarms()))
-        self.hang(False)
+        disk.hang(False)
         self.wait("no alarm", lambda: not self.alarms())
 
 

@@ -4,7 +4,7 @@
 The test plays the service manager and the journal on its own sockets, the journal's in a mount namespace. Needs root (else the exit status is
 77).
 
-usage: test_service.py KEELD KEELCTL
+usage: test_service.py KEELD KEELCTL [SHIM]    SHIM: hung_disk.so, not with a sanitizer
 """
 import ctypes
 import json
@@ -29,6 +29,7 @@ import keel_rig  # noqa: E402
 from keel_rig import US, WAIT_S, KeelTest  # noqa: E402
 
 KEELCTL = sys.argv.pop(2)
+SHIM = sys.argv.pop(2) if len(sys.argv) > 2 and sys.argv[2].endswith(".so") else None
 DOCUMENT = {"router": {"asn": 64512, "router_id": US}}
 
 
@@ -108,21 +109,26 @@ class Service(KeelTest):
             os.close(stdin)
         self.expect("READY")
 
-    def test_a_thread_that_is_late_starves_the_watchdog(self):
-        """Main waits for FILE, whose storage does not answer: WATCHDOG=1 stops after half of the interval, and comes again after the turn."""
-        self.start(DOCUMENT)
-        self.expect("READY")
-        storage = keel_rig.Unanswered(self.keel.file)
-        self.addCleanup(storage.answer)
-        os.kill(self.keel.call("system.info")["pid"], signal.SIGHUP)
-        self.expect("RELOADING")
-        begun = time.monotonic()
-        with self.assertRaises(TimeoutError):
-            while time.monotonic() - begun < WAIT_S:
-                self.assertEqual(self.message(WATCHDOG_S), "WATCHDOG=1")
-        storage.answer()
-        self.expect("READY")
-        self.expect("WATCHDOG")
+    if SHIM is not None:
+        def test_a_thread_that_is_late_starves_the_watchdog(self):
+            """Main waits for a policy file, whose storage does not answer: WATCHDOG=1 stops after half of the interval, and comes again after the turn."""
+            policy = os.path.join(self.folder, "in.policy")
+            with open(policy, "w") as f:
+                f.write("policy in {\n    accept;\n}\n")
+            disk = keel_rig.HungDisk(self, SHIM, read="in.policy")
+            with disk.environment():
+                self.start(dict(DOCUMENT, policy_files=[policy]))
+            self.expect("READY")
+            disk.hang(True)
+            os.kill(self.keel.call("system.info")["pid"], signal.SIGHUP)
+            self.expect("RELOADING")
+            begun = time.monotonic()
+            with self.assertRaises(TimeoutError):
+                while time.monotonic() - begun < WAIT_S:
+                    self.assertEqual(self.message(WATCHDOG_S), "WATCHDOG=1")
+            disk.hang(False)
+            self.expect("READY")
+            self.expect("WATCHDOG")
 
     def test_no_watchdog_for_another_process(self):
         self.environment({"WATCHDOG_PID": "1"})

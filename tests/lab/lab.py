@@ -516,6 +516,30 @@ def worker_drops(rpc, reason):
     return sum(w["drops"].get(reason, 0) for w in rpc.call("dataplane.stats")["workers"])
 
 
+class Withheld:
+    """The time in which workers of a keelfwd were ready to run, and the machine ran something else or stopped them (CPU quota of a control group)."""
+
+    def __init__(self, pid):
+        self.pid, self.begun = pid, time.monotonic()
+        self.before = self.waited_s()
+
+    def waited_s(self):
+        total, folder = 0, "/proc/%d/task" % self.pid
+        for task in os.listdir(folder):
+            with open("%s/%s/comm" % (folder, task)) as name, open("%s/%s/schedstat" % (folder, task)) as ran:
+                total += int(ran.read().split()[1]) / 1e9 if "worker" in name.read() else 0
+        return total
+
+    def lost(self, lost, pps):
+        """Lost packets that say nothing about the router: all, if the machine withheld a twentieth of the time, and so many arrive in what it withheld.
+        A worker that waits for something has no such time."""
+        waited = self.waited_s() - self.before
+        machine = lost if waited > (time.monotonic() - self.begun) / 20 and lost <= waited * pps else 0
+        if machine:
+            print("      the machine did not run workers that were ready for %.1f s, and lost %d packets" % (waited, machine), flush=True)
+        return machine
+
+
 def print_losses(rpc, probe):
     """Prints the longest gap that the probe saw, and each counter of a place where a packet may have been lost: the worker, the ports, the probe's sockets."""
     stats = rpc.call("dataplane.stats")

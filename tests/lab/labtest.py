@@ -17,7 +17,7 @@ import traceback
 
 ROOT = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
 sys.path.insert(0, os.path.join(ROOT, "tests", "lab"))
-from lab import PATIENCE_S, Lab, Rpc, memory_kb, run, wait_for  # noqa: E402,F401
+from lab import PATIENCE_S, Lab, Rpc, Withheld, memory_kb, run, wait_for  # noqa: E402,F401
 from wire import (KEEPALIVE, NOTIFICATION, OPEN, ROUTE_REFRESH, UPDATE, V4, V6, AFI, as_path, attribute, decode, next_hop, nlri, origin,  # noqa: E402,F401
                   update)
 
@@ -257,7 +257,7 @@ class Probe:
         with open(path, "w") as f:
             f.writelines((d if " " in str(d) else "%s 0" % d) + "\n" for d in destinations)
         hosts = sum((["--to", "%s:%s" % (lab.netns(h), interface or "eth0")] for h, _, interface in (x.partition(":") for x in to)), [])
-        self.out, self.patience = lab.logs, patience
+        self.out, self.patience, self.pps, self.withheld = lab.logs, patience, pps, None
         self.process = lab.spawn("probe", None, [PROBE, "--from", lab.netns("src"), *hosts, "--destinations", path, "--pps", str(pps), *self.TOGETHER, "--out", self.out], lines=True)
         self.say("mask 0 %d" % mask)
 
@@ -268,12 +268,19 @@ class Probe:
             if answer is None or not answer.startswith("ok"):
                 raise RuntimeError("probe: %s: %s" % (text, answer))
 
+    def watch(self, pid):
+        """What the machine loses is not counted, as Withheld says. `pid`: a keelfwd that lives until end()."""
+        self.withheld = Withheld(pid)
+
     def end(self):
         """Stops; returns what was sent, lost, misdirected and reordered."""
         self.process.say("stop")
         self.process.popen.wait(60)
         with open(os.path.join(self.out, "probe.json")) as f:
-            return json.load(f)
+            got = json.load(f)
+        if self.withheld is not None:
+            got["lost"] -= self.withheld.lost(got["lost"], self.pps)
+        return got
 
 
 # ---- a speaker ----
