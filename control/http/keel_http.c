@@ -2,8 +2,8 @@
 /*
  * keel-http, the HTTP server. keeld starts keel-http with a socket (control/http/front.h); keel-http ends
  * when keeld closes the socket. The first process starts the second process again after a crash, because
- * the filter of keeld permits no fork(). The second process serves clients, without capabilities; a
- * filter of system calls permits no file, no connect() and no process.
+ * the filter of keeld permits no fork(). The second process serves clients, without capabilities, also after the
+ * first process was killed; a filter of system calls permits no file, no connect() and no process.
  */
 #include "control/base/log.h"
 #include "control/base/threads.h"
@@ -42,6 +42,7 @@
 struct keel_http {
 	struct thread *thread;
 	struct watch front; /* the socket to keeld */
+	struct watch first; /* a pipe, whose other end closes with the first process */
 	struct http *http; /* NULL: no listener yet */
 	int status;
 };
@@ -150,16 +151,29 @@ front_ready(struct watch *w, uint32_t events) RUNS_ON(role_main)
 	}
 }
 
+static void
+first_ended(struct watch *w, uint32_t events) RUNS_ON(role_main)
+{
+	struct keel_http *k =
+		(struct keel_http *)(void *)((char *)w - offsetof(struct keel_http, first));
+
+	(void)events;
+	(void)watch_set(k->thread, w, 0);
+	log_event(
+		LOG_ERROR, "http-crashed error=\"%s\"", "the process that starts keel-http again");
+}
+
 static int
-serve(void) RUNS_ON(role_main)
+serve(int first) RUNS_ON(role_main)
 {
 	struct thread_config c = {.name = "keel-http"};
 	struct front_message m = {.kind = FRONT_READY};
-	struct keel_http k = {.front = {FRONT_FD, front_ready}};
-	int e = prctl(PR_SET_PDEATHSIG, SIGKILL) == 0 ? 0 : -errno;
+	struct keel_http k = {.front = {FRONT_FD, front_ready}, .first = {first, first_ended}};
+	int e;
 
-	if (e == 0 && (e = log_start(NULL, 0)) == 0 && (e = thread_adopt(&c, &k.thread)) == 0 &&
-		(e = watch_set(k.thread, &k.front, EPOLLIN)) == 0 && (e = calls_limit()) == 0 &&
+	if ((e = log_start(NULL, 0)) == 0 && (e = thread_adopt(&c, &k.thread)) == 0 &&
+		(e = watch_set(k.thread, &k.front, EPOLLIN)) == 0 &&
+		(e = watch_set(k.thread, &k.first, EPOLLIN)) == 0 && (e = calls_limit()) == 0 &&
 		(e = front_send(FRONT_FD, &m, -1)) == 0)
 		thread_run(k.thread);
 	else
@@ -178,14 +192,17 @@ static int
 keep_serving(void)
 {
 	struct pollfd keeld = {.fd = FRONT_FD, .events = POLLRDHUP};
-	int status = 0;
+	int status = 0, alive[2];
 
+	if (pipe2(alive, O_CLOEXEC) != 0)
+		return EXIT_RUN_TIME;
 	for (;;) {
 		pid_t pid = fork();
 
 		if (pid == 0) {
 			role_enter_main();
-			return serve();
+			close(alive[1]);
+			return serve(alive[0]);
 		}
 		while (pid > 0 && waitpid(pid, &status, 0) < 0 && errno == EINTR)
 			;

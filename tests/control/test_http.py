@@ -190,7 +190,7 @@ class Http(KeelTest):
         self.assertEqual({n for n in names if n.startswith("/")}, {self.keel.log.name, os.readlink("/proc/self/fd/0")})
 
     def test_the_end_of_each_process(self):
-        """kill -9: the serving process comes back; without the other one clients are refused, and keeld goes on; after keeld nothing is left, and the next keeld serves."""
+        """kill -9: the serving process comes back, and goes on without the other one; without both clients are refused, and keeld goes on; after keeld nothing is left, and the next keeld serves."""
         first, second = self.servers()
         kept = self.connect()
         os.kill(second, signal.SIGKILL)
@@ -203,9 +203,16 @@ class Http(KeelTest):
             for each in (signal.SIGHUP, signal.SIGTERM):
                 os.kill(pid, each)
         self.ask()
+        kept = self.connect()
         os.kill(first, signal.SIGKILL)
+        self.wait("the log line of the first process", lambda: 'http-crashed error="the process that starts keel-http again"' in self.keel.log_text())
+        self.ask()
+        kept.setblocking(False)
+        with self.assertRaises(BlockingIOError):  # no connection was closed
+            kept.recv(1)
+        self.assertNotIn("http-ended", self.keel.log_text())
+        os.kill(again[1], signal.SIGKILL)
         self.wait("the log line", lambda: "http-ended" in self.keel.log_text())
-        self.wait("the end of the serving process", lambda: not os.path.exists("/proc/%d" % again[1]))
         with in_namespace(self.namespace, socket.socket) as s:
             self.assertEqual(s.connect_ex(("127.0.0.1", PORT)), errno.ECONNREFUSED)
         self.keel.call("system.info")
@@ -213,6 +220,7 @@ class Http(KeelTest):
         self.keel.start()
         self.ask()
         pids = self.servers()
+        os.kill(pids[0], signal.SIGKILL)
         self.keel.kill()
         for pid in pids:
             self.wait("the end of keel-http", lambda: not os.path.exists("/proc/%d" % pid))
