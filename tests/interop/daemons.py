@@ -407,7 +407,13 @@ class GoBgp(Daemon):
             self.lab.sh(self.host, "ip %s rule %s pref 1 prohibit" % (family, "del" if yes else "add"))
 
     def gobgp(self, *words):
-        return run(self.program("gobgp"), "--target", self.socket, *words)
+        for _ in range(20):
+            try:
+                return run(self.program("gobgp"), "--target", self.socket, *words)
+            except RuntimeError as e:
+                if "deadline exceeded" not in str(e):  # the client gives up after some seconds; each order may be given twice
+                    raise
+        raise TimeoutError("gobgp: " + " ".join(words))
 
     def announce(self, prefix):
         med = self.setup.own[prefix]
