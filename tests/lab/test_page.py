@@ -109,6 +109,17 @@ def commit(checks, browser, rpc, folder):
     checks.equal("the focus is where the button was", browser.focused()[0], "commit-title")
 
 
+def refused(checks, browser, speaker, rpc):
+    """An address that only a refused route covers: the page names prefix, peer and cause."""
+    speaker.send(UPDATE, update(origin() + as_path([64513, 64512]) + next_hop(THEM), ["203.0.113.0/24"]))
+    wait_for("the refused route", lambda: rpc.call("rib.routes", family=V4, view="loc", prefix="203.0.113.0/24", limit=1).get("refused"), 30)
+    browser.js("document.getElementById('find-what').value = ''")
+    browser.write("203.0.113.7")
+    browser.press("Enter")
+    row = browser.until("const t = document.querySelector('#found tbody'); return t && t.innerText.includes('203.0.113.0/24') && t.innerText")
+    checks.true("a refused route that covers an address, with peer and cause", row and THEM in row and "as-loop" in row, row or browser.text("found-note"))
+
+
 def looks(checks, browser, folder):
     """Both themes in all widths."""
     for theme in ("light", "dark"):
@@ -207,6 +218,7 @@ def test(checks):
             browser.write(PREFIXES[7])
             browser.press("Enter")
             checks.true("a route", browser.until("const t = document.querySelector('#found tbody'); return t && t.innerText.includes('64513') && t.innerText"), browser.text("found-note"))
+            refused(checks, browser, speaker, rpc)
             named(checks, browser)
             looks(checks, browser, folder)
             protected(checks, lab, browser)
