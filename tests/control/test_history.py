@@ -351,6 +351,25 @@ class History(KeelTest):
         self.assertEqual(self.keel.call("config.diff")["diff"], [])
         self.assertEqual(self.words(), ("second", "second"))
 
+    def test_a_symbolic_link_in_the_history(self):
+        """Files of the history replace what has their name: a link of the user of keeld leads to no file of root."""
+        self.start(document())
+        folder, victim = os.path.join(self.keel.state, "commits"), os.path.join(self.folder, "victim")
+        with open(victim, "w") as f:
+            f.write("of root")
+        names = ["index.json", "commit-1.json", "commit-1.from-0.json", "commit-2.json"]
+        for name in names:
+            path = os.path.join(folder, name)
+            if os.path.exists(path):
+                os.unlink(path)
+            os.symlink(victim, path)
+        self.keel.call("config.edit", {"merge": {"description": "second"}})
+        self.assertEqual(self.keel.call("config.commit")["commit"], 1)
+        with open(victim) as f:
+            self.assertEqual(f.read(), "of root")
+        self.assertFalse(os.path.islink(os.path.join(folder, "index.json")))
+        self.assertFalse(os.path.islink(os.path.join(folder, "commit-1.json")))
+
     def test_edit_during_a_reload(self):
         """The edit stays, and does not undo what the reload has changed."""
         self.begin()
