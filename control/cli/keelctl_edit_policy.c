@@ -655,13 +655,9 @@ next_node(const json_t *policy, const json_t *node)
 static json_t *
 words_value(struct edit *e)
 {
-	char text[TEXT_OCTETS + 1] = "";
-	size_t at = 0;
+	char text[TEXT_OCTETS + 1];
 
-	for (unsigned i = 0; arg_at(e->c, i) != NULL && at < sizeof(text); i++)
-		at += (size_t)snprintf(
-			text + at, sizeof(text) - at, "%s%s", i > 0 ? " " : "", arg_at(e->c, i));
-	if (at < sizeof(text))
+	if (args_text(e->c, text, sizeof(text)))
 		return json_string(text);
 	ctl_fail(e->ctl, EXIT_USAGE, "the text is too long");
 	return NULL;

@@ -114,6 +114,8 @@ help_print(void)
 	rules_print(VIEW_USER, 0, false);
 	puts("\nCommands of the configuration views (most also with `undo` in front):");
 	rules_print(VIEW_CONFIG, VIEW_USER, false);
+	puts("\nFilters of the output, after |:");
+	rules_print(VIEW_FILTER, 0, false);
 	puts("\nExit status:");
 	for (const struct program_status *s = program_statuses; s->text != NULL; s++)
 		wrap(s->text, 5, (unsigned)printf("  %d  ", s->status));
@@ -181,7 +183,7 @@ complete_print(struct ctl *ctl, char **words, unsigned count)
 	}
 	n = command_choices(ctl->view, words, count - 1, choice, error, sizeof(error));
 	for (unsigned i = 0; i < n; i++) {
-		if (choice[i].text != NULL && choice[i].name == NULL &&
+		if (choice[i].text != NULL && choice[i].name == NULL && *choice[i].text != '|' &&
 			strncmp(choice[i].text, begin, strlen(begin)) == 0)
 			printf("%s\t%s\n", choice[i].text,
 				command_help(choice[i].after, choice[i].text));

@@ -18,15 +18,12 @@
 
 /* ---- filters ---- */
 
-enum filter_kind { FILTER_INCLUDE, FILTER_EXCLUDE, FILTER_BEGIN, FILTER_COUNT };
-static const char *const output_filters[] = {"include", "exclude", "begin", "count", NULL};
-
 /* `| include A | count`: each line passes one after the other. */
 #define FILTERS_MAX 4
 struct filters {
 	unsigned count;
 	struct filter {
-		enum filter_kind kind;
+		bool exclude, begin, count;
 		bool all, begun; /* all: count without a text */
 		unsigned long long found;
 		regex_t regex;
@@ -37,25 +34,23 @@ struct filters {
 static unsigned
 filter_read(struct ctl *ctl, char *const *words, unsigned count, struct filter *f)
 {
-	char error[128], text[512] = "";
-	unsigned which = 0, n;
-	size_t at = 0;
+	char error[640], text[512];
+	struct command c;
+	unsigned n = 0;
 	int err;
 
-	while (count > 0 && output_filters[which] != NULL &&
-		strncmp(output_filters[which], words[0], strlen(words[0])) != 0)
-		which++;
-	for (n = 1; n < count && strcmp(words[n], "|") != 0 && at < sizeof(text); n++)
-		at += (size_t)snprintf(
-			text + at, sizeof(text) - at, "%s%s", n > 1 ? " " : "", words[n]);
-	*f = (struct filter){.kind = (enum filter_kind)which, .all = n == 1};
-	if (count == 0 || output_filters[which] == NULL || *words[0] == '\0' ||
-		(f->all && f->kind != FILTER_COUNT)) {
-		ctl_fail(ctl, EXIT_USAGE,
-			"expected include, exclude or begin with a TEXT, or count, after \"|\"");
+	while (n < count && strcmp(words[n], "|") != 0)
+		n++;
+	if (command_parse(VIEW_FILTER, words, n, &c, error, sizeof(error)) != 0) {
+		ctl_fail(ctl, EXIT_USAGE, "after \"|\": %s", text_safe(error));
 		return 0;
 	}
-	err = at < sizeof(text) ? regcomp(&f->regex, text, REG_EXTENDED | REG_NOSUB) : REG_ESPACE;
+	*f = (struct filter){.exclude = keyword(&c, "exclude") != NULL,
+		.begin = keyword(&c, "begin") != NULL,
+		.count = keyword(&c, "count") != NULL,
+		.all = arg_at(&c, 0) == NULL};
+	err = args_text(&c, text, sizeof(text)) ? regcomp(&f->regex, text, REG_EXTENDED | REG_NOSUB)
+						: REG_ESPACE;
 	if (err == 0)
 		return n;
 	regerror(err, &f->regex, error, sizeof(error));
@@ -69,9 +64,9 @@ filter_keeps(struct filter *f, const char *line)
 {
 	bool matches = f->all || f->begun || regexec(&f->regex, line, 0, NULL, 0) == 0;
 
-	f->begun = f->kind == FILTER_BEGIN && matches;
+	f->begun = f->begin && matches;
 	f->found += matches;
-	return f->kind != FILTER_COUNT && matches != (f->kind == FILTER_EXCLUDE);
+	return !f->count && matches != f->exclude;
 }
 
 /* The child: copies the selected lines of `in` to standard output. 0, errno. */
@@ -91,7 +86,7 @@ filters_run(struct filters *f, FILE *in)
 			puts(line);
 	}
 	for (i = 0; i < f->count; i++) {
-		if (f->filter[i].kind == FILTER_COUNT)
+		if (f->filter[i].count)
 			printf("%llu\n", f->filter[i].found);
 	}
 	free(line);

@@ -211,10 +211,11 @@ is_mask(const char *text)
 	return mask_length(text) >= 0;
 }
 
+/* Also in quotes `|` begins a filter. */
 static bool
 is_word(const char *text)
 {
-	return *text != '\0';
+	return *text != '\0' && strcmp(text, "|") != 0;
 }
 
 /* Any word except the keywords after communities; the daemon checks the value. */
@@ -227,7 +228,7 @@ is_community(const char *text)
 		if (strcmp(text, words[i]) == 0)
 			return false;
 	}
-	return *text != '\0';
+	return is_word(text);
 }
 
 enum value_kind {
@@ -840,6 +841,17 @@ arg_at(const struct command *c, unsigned i)
 	return NULL;
 }
 
+bool
+args_text(const struct command *c, char *buf, size_t size)
+{
+	size_t at = 0;
+
+	*buf = '\0';
+	for (unsigned i = 0; arg_at(c, i) != NULL && at < size; i++)
+		at += (size_t)snprintf(buf + at, size - at, "%s%s", i > 0 ? " " : "", arg_at(c, i));
+	return at < size;
+}
+
 unsigned long long
 arg_number(const struct command *c, const char *name)
 {
@@ -1144,20 +1156,28 @@ command_choices(unsigned view, char *const *words, unsigned count,
 {
 	const struct fault f = {error, size, NULL};
 	struct walk *w = malloc(sizeof(*w));
-	unsigned n = 0;
+	unsigned n = 0, bar = count;
+	bool ends = false;
 
+	while (bar > 0 && strcmp(words[bar - 1], "|") != 0)
+		bar--;
+	if (bar > 0)
+		view = VIEW_FILTER;
+	words += bar;
+	count -= bar;
 	if (w == NULL)
 		fault(&f, "out of memory");
 	else if (walk_words(w, view, words, count, &f) == 0)
 		for (unsigned i = 0; i < w->count[w->at] && n < COMMAND_CHOICES_MAX; i++) {
 			const struct place *p = place_at(w, w->at, i);
 
+			ends |= p->kind == PLACE_END;
 			if (!choice_known(out, n, p->text) && !used_before(w, w->at, i))
 				out[n++] = (struct command_choice){
 					p->text, p->name, keyword_before(w, w->at, i)};
 		}
-	if (w != NULL && w->at == count && n == 1 && out[0].text == NULL && count > 0)
-		fault(&f, "nothing may follow");
+	if (ends && n < COMMAND_CHOICES_MAX)
+		out[n++] = (struct command_choice){"|", NULL, NULL};
 	free(w);
 	return n;
 }

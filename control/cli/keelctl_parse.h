@@ -22,6 +22,7 @@ enum command_view {
 	VIEW_POLICY = 1 << 5, /* node of a route policy */
 	VIEW_CONFIG = VIEW_SYSTEM | VIEW_BGP | VIEW_FAMILY | VIEW_VRF | VIEW_POLICY,
 	VIEW_ANY = VIEW_USER | VIEW_CONFIG,
+	VIEW_FILTER = 1 << 6, /* after `|` */
 };
 
 struct command_rule;
@@ -52,6 +53,8 @@ struct command {
 const char *arg(const struct command *c, const char *name);
 /* The VALUE number `i`, from 0; NULL: absent. */
 const char *arg_at(const struct command *c, unsigned i);
+/* All VALUES, with blanks between; false: longer than `buf`. */
+bool args_text(const struct command *c, char *buf, size_t size);
 /* As a number; 0: absent, or too large. */
 unsigned long long arg_number(const struct command *c, const char *name);
 /* The first of the keywords ("import|export") in the line; NULL: absent. */
@@ -105,8 +108,8 @@ struct command_choice {
 };
 #define COMMAND_CHOICES_MAX 128
 /*
- * Lists the possible next words; returns the count. 0 with a message in `error` if an earlier word
- * is wrong or the line is complete.
+ * Lists the possible next words, also of filters after `|`; returns the count. 0 with a message in `error`
+ * if an earlier word is wrong.
  */
 unsigned command_choices(unsigned view, char *const *words, unsigned count,
 	struct command_choice out[COMMAND_CHOICES_MAX], char *error, size_t size);

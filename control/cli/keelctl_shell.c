@@ -203,7 +203,7 @@ complete_key(EditLine *el, int key)
 	for (unsigned i = 0; i < p.choices; i++) {
 		if (choice_fits(&p, &p.choice[i]) && p.choice[i].name != NULL)
 			value_names(shell.ctl, &t, &p.choice[i], p.begin);
-		else if (choice_fits(&p, &p.choice[i]))
+		else if (choice_fits(&p, &p.choice[i]) && *p.choice[i].text != '|')
 			texts_add(&t, p.choice[i].text, p.begin);
 	}
 	if (t.count == 0) {

@@ -380,7 +380,7 @@ def shown_line(line):
 def commands_page(reader):
     out = []
     for title, view in (("Every view", "VIEW_ANY"), ("User view", "VIEW_USER"), ("Configuration views", "VIEW_CONFIG"), ("System view", "VIEW_SYSTEM"),
-                        ("BGP view", "VIEW_BGP"), ("Views of an address family", "VIEW_FAMILY"), ("View of a node of a route policy", "VIEW_POLICY")):
+                        ("BGP view", "VIEW_BGP"), ("Views of an address family", "VIEW_FAMILY"), ("View of a node of a route policy", "VIEW_POLICY"), ("Filters", "VIEW_FILTER")):
         rows = [(shown_line(line), line.help + (" Also in the view of a node of a route policy." if view == "VIEW_SYSTEM" and "VIEW_POLICY" in line.views else "") +
                  (" Also with `undo` in front." if line.undo else ""))
                 for line in reader.lines if view in line.views and (view != "VIEW_POLICY" or "VIEW_SYSTEM" not in line.views)]
@@ -656,7 +656,7 @@ def check_lines(tree, reader, page_text):
     count = len(re.findall(r"\{\s*VIEW_\w+(?: \| VIEW_\w+)*,\s*\w+,", without_comments(tree.text(GRAMMAR))))
     faults = [] if count == len(reader.lines) else ["%s: %d lines, of which %d are described" % (GRAMMAR, count, len(reader.lines))]
     faults += differ("line", {shown_line(x) for x in reader.lines}, items(section(page_text, "COMMANDS")), "keelctl(1)")
-    used = {w for x in reader.lines for w in re.findall(r"[A-Za-z][\w-]*|(?<= )[+-](?= )|(?<=\[)[+-](?= )|(?<= )[+-](?=\])", shown_line(x))} | {"undo"}
+    used = {w for x in reader.lines for w in re.findall(r"[A-Za-z][\w-]*|(?<= )[+-](?= )|(?<=\[)[+-](?= )|(?<= )[+-](?=\])", shown_line(x))} | {"undo", "|"}
     return faults + differ("word", used, {w for w, _, _ in reader.words}, GRAMMAR) + \
         ["%s: the line %s has no help" % (GRAMMAR, x.text) for x in reader.lines if not x.help]
 

@@ -38,6 +38,8 @@ class Completion(unittest.TestCase):
         self.assertEqual([w for w, _ in complete("--s")], ["--socket"])
         self.assertIn("show", [w for w, _ in complete("")])
         self.assertEqual(complete("refresh", "nonsense", ""), [])
+        self.assertEqual([w for w, _ in complete("show", "rib", "|", "")], ["include", "exclude", "begin", "count"])
+        self.assertEqual(complete("show", "rib", ""), [])
         self.assertEqual(complete("rpc", ""), [])  # names of methods come from the daemon, which does not run
         self.assertEqual(complete(), [])
 

@@ -256,6 +256,8 @@ class Daemons(Pair):
         for words in ("| include", "| frob x", "| include (", "|", "| count |", "| count | count | count | count | count"):
             self.assertEqual(self.ctl(["show rib " + words])[:2], (2, ""), words)
         self.assertEqual(self.ctl(["show frob | include x"])[0], 2)
+        for words, said in (("| frob x", 'word 1 "frob": expected include, exclude, begin or count'), ("| include", 'expected TEXT after "include"')):
+            self.assertEqual(self.ctl(["show rib " + words])[2], "command 1: after \"|\": " + said + "\n")
         status, out, _ = keelctl(sock=self.sockets[0], stdin="show rib | count unicast\nshow version | include keeld\n")
         self.assertEqual((status, len(out.splitlines())), (0, 2))
 

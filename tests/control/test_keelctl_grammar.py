@@ -330,7 +330,11 @@ class Lines(Pair):
         said = shell.keys("x i?", r"<keel> refresh bgp ex i$")
         self.assertEqual(re.findall(r"(?m)^  (\S+)", said), ["import"])
         said = shell.keys("m ?", r"<keel> refresh bgp ex im $")
-        self.assertEqual(re.findall(r"(?m)^  (\S+)", said), ["wait", "<cr>"])
+        self.assertEqual(re.findall(r"(?m)^  (\S+)", said), ["wait", "|", "<cr>"])
+        said = shell.keys("\x15show rib | ?", r"<keel> show rib \| $")  # filters
+        self.assertEqual(re.findall(r"(?m)^  (\S+)", said), ["include", "exclude", "begin", "count"])
+        said = shell.keys("inc x | count ?", r"<keel> show rib \| inc x \| count $")
+        self.assertEqual(re.findall(r"(?m)^  (\S+)", said), ["TEXT", "|", "<cr>"])
         said = shell.keys("\x15refresh foo ?", r"<keel> refresh foo $")
         self.assertIn('word 2 "foo": expected bgp', said)
         said = shell.keys("\x15show route vpn-instance red ?", r"<keel> show route vpn-instance red $")
@@ -344,7 +348,7 @@ class Lines(Pair):
         shell.line("bgp 64512")
         said = shell.keys("undo peer transit ?", r"\] undo peer transit $")
         words = re.findall(r"(?m)^  (\S+)", said)
-        self.assertEqual(words[:4] + words[-1:], ["as-number", "group", "capability-advertise", "enable", "<cr>"])
+        self.assertEqual(words[:4] + words[-2:], ["as-number", "group", "capability-advertise", "enable", "|", "<cr>"])
         self.assertIn("description", words)
 
     def test_completion(self):
@@ -359,6 +363,8 @@ class Lines(Pair):
         shell.keys("\x15show policy \t", r"from-transit $")
         shell.keys("\x15show r\t", r"(?s)route +rib +refresh.*<keel> show r$")
         shell.keys("\x15rpc fib.l\t", r"fib\.lookup $")
+        shell.keys("\x15show rib | \t", r"(?s)include +exclude +begin +count.*<keel> show rib \| $")
+        shell.keys("exc\tx | c\t", r"exclude x \| count $")
         shell.line("\x15")
         shell.line("system-view")
         shell.keys("b\t\t", r"bgp 64512 $")

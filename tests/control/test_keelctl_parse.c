@@ -655,6 +655,8 @@ help_below(unsigned view, char **words, unsigned count, unsigned *seen)
 			ends = true;
 			continue;
 		}
+		if (strcmp(choice[i].text, "|") == 0)
+			continue;
 		if (*command_help(choice[i].after, choice[i].text) == '\0')
 			fail_msg("no help for %s behind %s", choice[i].text,
 				choice[i].after ? choice[i].after : "nothing");
