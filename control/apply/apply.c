@@ -1139,6 +1139,8 @@ commit_step_run(struct commit *c) RUNS_ON(role_main)
 		return;
 	}
 	c->result.err = err;
+	if (err != 0)
+		c->result.document = json_incref(c->document);
 	c->step = err != 0 ? COMMIT_DONE : c->step + 1;
 }
 

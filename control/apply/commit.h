@@ -13,7 +13,7 @@ struct apply_commit_result {
 	/* 0; -EINVAL with faults: refused; -EIO: the document cannot be stored for a confirmation */
 	int err;
 	uint32_t commit, revision; /* of the commit; others may have followed */
-	json_t *document;
+	json_t *document; /* in force, or refused */
 	json_t *effects; /* an array for the answer */
 	json_t *restart_required; /* of apply_restart_required(), for the answer */
 	bool persisted; /* FILE was written */

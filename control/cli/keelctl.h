@@ -301,11 +301,10 @@ edit_function add_entry, remove_entry, put_node, remove_policy, edit_member, edi
 /* ---- keelctl_place.c ---- */
 
 /*
- * Names the place of a JSON Pointer in the words of lines. Elements of arrays have their names from the
- * document or from `elements` of config.diff, with neither (NULL) their numbers. Returns printable text, as text_of(); `buf` is the space for it.
+ * Names the place of a JSON Pointer in the words of lines. Elements of arrays have their names from
+ * `elements` of config.diff, otherwise (NULL) their numbers. Returns printable text, as text_of(); `buf` is the space for it.
  */
-const char *place_text(
-	const json_t *document, const json_t *elements, const char *path, char *buf, size_t size);
+const char *place_text(const json_t *elements, const char *path, char *buf, size_t size);
 
 /* ---- keelctl_import.c ---- */
 

@@ -135,10 +135,10 @@ ctl_interrupt_catch(void)
  * line or the reason names the place.
  */
 static const char *
-fault_place(long long code, const json_t *document, const char *path, char *buf, size_t size)
+fault_place(long long code, const json_t *elements, const char *path, char *buf, size_t size)
 {
 	if (code == CODE_CONFIGURATION)
-		return place_text(document, NULL, path, buf, size);
+		return place_text(elements, path, buf, size);
 	if (code != CODE_INVALID_PARAMS || *path == '\0' || strchr(path + 1, '/') != NULL)
 		return "";
 	snprintf(buf, size, "%s", path + 1);
@@ -148,13 +148,13 @@ fault_place(long long code, const json_t *document, const char *path, char *buf,
 }
 
 static void
-fault_print(struct ctl *ctl, const json_t *error, const json_t *document, const json_t *e)
+fault_print(struct ctl *ctl, const json_t *error, const json_t *elements, const json_t *e)
 {
 	const char *reason = text_of(e, "reason"), *place;
 	char buf[512];
 
 	place = fault_place(
-		number_of(error, "code"), document, text_of(e, "path"), buf, sizeof(buf));
+		number_of(error, "code"), elements, text_of(e, "path"), buf, sizeof(buf));
 	ctl_fail(ctl, EXIT_REFUSED, "%s%s%s", place, *place != '\0' ? ": " : "",
 		strchr(reason, ' ') != NULL ? reason
 					    : text_of(error, "message")); /* else a code word */
@@ -163,10 +163,11 @@ fault_print(struct ctl *ctl, const json_t *error, const json_t *document, const 
 void
 ctl_refused(struct ctl *ctl, const char *method, const json_t *error)
 {
-	const json_t *errors = json_object_get(json_object_get(error, "data"), "errors"), *e;
+	const json_t *data = json_object_get(error, "data"),
+		     *errors = json_object_get(data, "errors"),
+		     *elements = json_object_get(data, "elements"), *e;
 	const char *message = text_of(error, "message");
 	long long code = number_of(error, "code");
-	json_t *candidate = NULL;
 	size_t i;
 
 	if (ctl->read_only && code == CODE_READ_ONLY) {
@@ -179,19 +180,16 @@ ctl_refused(struct ctl *ctl, const char *method, const json_t *error)
 		ctl_fail(ctl, EXIT_REFUSED, "%s: %s (%lld)", method, message, code);
 	else if (json_array_size(errors) == 0)
 		ctl_fail(ctl, EXIT_REFUSED, "%s", message);
-	else if (!ctl->raw && code == CODE_CONFIGURATION && strcmp(method, "config.commit") == 0)
-		candidate = ctl_try(ctl, "config.get", json_pack("{s:s}", "source", "candidate"));
 	json_array_foreach(errors, i, e)
 	{
 		const char *path = text_of(e, "path");
 
 		if (!ctl->raw)
-			fault_print(ctl, error, json_object_get(candidate, "document"), e);
+			fault_print(ctl, error, json_array_get(elements, i), e);
 		else
 			ctl_fail(ctl, EXIT_REFUSED, "%s: %s: %s%s%s (%lld)", method, message, path,
 				*path != '\0' ? ": " : "", text_of(e, "reason"), code);
 	}
-	json_decref(candidate);
 }
 
 /* Shows the wait for a slow answer on a terminal. */

@@ -46,10 +46,6 @@ commit_print(struct ctl *ctl, const json_t *result, unsigned confirm_s)
 {
 	bool changed = json_is_integer(json_object_get(result, "commit"));
 	const json_t *path;
-	json_t *restart = json_object_get(result, "restart_required"),
-	       *now = json_array_size(restart) == 0
-			      ? NULL
-			      : ctl_try(ctl, "config.get", json_pack("{s:s}", "source", "running"));
 	char place[512];
 	size_t i;
 
@@ -57,16 +53,14 @@ commit_print(struct ctl *ctl, const json_t *result, unsigned confirm_s)
 		printf("commit %s, revision %s\n", text_of(result, "commit"),
 			text_of(result, "revision"));
 		effects_print(ctl, json_object_get(result, "effects"));
-		json_array_foreach(restart, i, path)
+		json_array_foreach(json_object_get(result, "restart_required"), i, path)
 			printf("%s: saved; keeld goes on with the old value until its restart\n",
-				place_text(json_object_get(now, "document"), NULL,
-					json_string_value(path), place, sizeof(place)));
+				place_text(NULL, json_string_value(path), place, sizeof(place)));
 	} else {
 		printf("nothing to commit: the candidate is the running configuration, revision "
 		       "%s\n",
 			text_of(result, "revision"));
 	}
-	json_decref(now);
 	if (json_is_integer(json_object_get(result, "confirmed")))
 		printf("confirmed: %s\n", text_of(result, "confirmed"));
 	if (json_is_false(json_object_get(result, "persisted"))) {
@@ -424,7 +418,7 @@ diff_lines(struct ctl *ctl, const json_t *result, size_t max)
 			removed ? "- "
 			: added ? "+ "
 				: "~ ");
-		printf("%s ", place_text(NULL, named, string_of(op, "path"), place, sizeof(place)));
+		printf("%s ", place_text(named, string_of(op, "path"), place, sizeof(place)));
 		if (!added && old != NULL)
 			print_value(old);
 		if (!added && !removed)

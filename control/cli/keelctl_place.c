@@ -76,7 +76,7 @@ element_text(const char *key, const json_t *o, const json_t *next, unsigned long
 }
 
 const char *
-place_text(const json_t *document, const json_t *elements, const char *path, char *buf, size_t size)
+place_text(const json_t *elements, const char *path, char *buf, size_t size)
 {
 	const bool peer =
 		strncmp(path, "/bgp/peers/", 11) == 0 || strncmp(path, "/bgp/groups/", 12) == 0;
@@ -92,16 +92,12 @@ place_text(const json_t *document, const json_t *elements, const char *path, cha
 
 		snprintf(key, sizeof(key), "%.*s", (int)len, path + 1);
 		path = next;
-		document = json_object_get(document, key);
 		if (*next == '/' && isdigit((unsigned char)next[1])) {
 			index = strtoul(next + 1, &end, 10);
 			path = end;
-			document = json_array_get(document, index);
-			if (document == NULL)
-				element++;
-			element_text(key,
-				document != NULL ? document : json_array_get(elements, element - 1),
-				json_array_get(elements, element), index, part, sizeof(part));
+			element_text(key, json_array_get(elements, element),
+				json_array_get(elements, element + 1), index, part, sizeof(part));
+			element++;
 		} else {
 			const char *word = word_of(key, clauses, peer && at > 0);
 

@@ -753,7 +753,7 @@ show_version(struct ctl *ctl, const json_t *result)
 	{
 		print_colour(ctl, YELLOW, "restart required");
 		printf(": %s differs from the value in use\n",
-			place_text(NULL, NULL, json_string_value(a), place, sizeof(place)));
+			place_text(NULL, json_string_value(a), place, sizeof(place)));
 	}
 	json_array_foreach(alarms, i, a)
 	{

@@ -462,6 +462,8 @@ json_t *config_diff(const json_t *from, const json_t *to);
  * operation an array with the identifying keys of each element of an array in its path. All are NULL when out of memory.
  */
 json_t *config_diff_old(const json_t *from, const json_t *to, json_t **old, json_t **elements);
+/* For a pointer into `document`: as one of `elements` of config_diff_old(). */
+json_t *config_elements(json_t *document, const char *path);
 /*
  * Applies the edits between `from` and `edited` to `onto`. Elements of arrays are matched by their identifying keys, not by position. Where `onto` has
  * another change of the same value, the edit wins. An edit of an element missing in `onto` is dropped. NULL: out of memory.

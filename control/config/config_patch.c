@@ -655,23 +655,47 @@ static const char *const identity_keys[] = {
 #define IDENTITY_KEYS (sizeof(identity_keys) / sizeof(identity_keys[0]))
 #define IDENTITY_KEYS_ALONE 4 /* the first keys, each of which identifies an element alone */
 
+/* Appends the identifying keys of an element. 0, -1. */
+static int
+identity_add(json_t *list, const json_t *element)
+{
+	json_t *o = json_object();
+	int err = 0;
+
+	for (size_t k = 0; k < IDENTITY_KEYS; k++) {
+		json_t *id = json_object_get(element, identity_keys[k]);
+
+		if (json_is_string(id) || json_is_integer(id))
+			err |= json_object_set(o, identity_keys[k], id);
+	}
+	return json_array_append_new(list, o) | err;
+}
+
+json_t *
+config_elements(json_t *document, const char *path)
+{
+	json_t *list = json_array(), *parent = document;
+	struct token t;
+
+	while (*path == '/' && token_next(path, &t) == 0) {
+		json_t *child = child_of(parent, t.text);
+
+		if (json_is_array(parent))
+			(void)identity_add(list, child);
+		parent = child;
+		path = t.rest;
+		free(t.text);
+	}
+	return list;
+}
+
 static void
 emit_elements(struct diff *d)
 {
 	json_t *list = json_array();
 
-	for (unsigned i = 0; i < d->element_count && i < ELEMENTS_MAX; i++) {
-		json_t *o = json_object();
-
-		for (size_t k = 0; k < IDENTITY_KEYS; k++) {
-			json_t *id = json_object_get(d->element[i], identity_keys[k]);
-
-			if ((json_is_string(id) || json_is_integer(id)) &&
-				json_object_set(o, identity_keys[k], id) != 0)
-				d->failed = true;
-		}
-		json_array_append_new(list, o);
-	}
+	for (unsigned i = 0; i < d->element_count && i < ELEMENTS_MAX; i++)
+		d->failed |= identity_add(list, d->element[i]) != 0;
 	if (json_array_append_new(d->elements, list) != 0)
 		d->failed = true;
 }

@@ -54,8 +54,8 @@ const struct rpc_error_text rpc_errors[] = {
 		"commit; or the scope selects no peer."},
 	{RPC_CONFIGURATION, "Configuration is faulty",
 		"The document has faults and was not applied. Each `path` is a JSON Pointer into "
-		"the "
-		"document."},
+		"the document. `error.data.elements` has for each of `errors` the elements of "
+		"arrays in its path, as `config.diff`."},
 	{RPC_CONFLICT, "Conflict",
 		"Another commit has changed an object of the candidate since the candidate was "
 		"edited. `error.data.conflicts` has each object with both values: `base` from "
@@ -145,6 +145,18 @@ rpc_fail_faults(struct rpc_call *call, int code, const struct faults *f)
 	call->error = error_json(code, f->fault, f->count);
 	return NULL;
 }
+
+json_t *
+rpc_fail_document(struct rpc_call *call, int code, const struct faults *f, json_t *document)
+{
+	json_t *elements = json_array();
+
+	for (unsigned i = 0; i < f->count; i++)
+		json_array_append_new(elements, config_elements(document, f->fault[i].path));
+	rpc_fail_faults(call, code, f);
+	return rpc_fail_data(call, "elements", elements);
+}
+
 /* ---- calls ---- */
 
 static void

@@ -470,8 +470,9 @@ commit_answer(struct rpc_env *env, const struct apply_commit_result *r, uint32_t
 	json_t *answer;
 
 	if (r->err != 0)
-		return r->faults.count > 0 ? rpc_fail_faults(call, RPC_CONFIGURATION, &r->faults)
-					   : NULL;
+		return r->faults.count > 0
+			       ? rpc_fail_document(call, RPC_CONFIGURATION, &r->faults, r->document)
+			       : NULL;
 	answer = json_pack("{s:I, s:I, s:O, s:O, s:b, s:O*}", "commit", (json_int_t)r->commit,
 		"revision", (json_int_t)r->revision, "effects", r->effects, "restart_required",
 		r->restart_required, "persisted", r->persisted, "policy_files", r->policy_files);
@@ -618,7 +619,7 @@ sessions_stay(struct rpc_env *env, json_t *params, json_t *document, const json_
 		return true;
 	ends = apply_sessions_ended(env->apply, document, policy_files, &f);
 	if (ends == NULL) {
-		rpc_fail_faults(call, RPC_CONFIGURATION, &f);
+		rpc_fail_document(call, RPC_CONFIGURATION, &f, document);
 		faults_fini(&f);
 		return false;
 	}

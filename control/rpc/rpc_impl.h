@@ -123,6 +123,9 @@ json_t *rpc_fail_data(struct rpc_call *call, const char *key, json_t *value) RUN
 /* Sets an error with all faults of a document. */
 struct faults;
 json_t *rpc_fail_faults(struct rpc_call *call, int code, const struct faults *f) RUNS_ON(role_main);
+/* Also with the names of the elements in their paths. */
+json_t *rpc_fail_document(struct rpc_call *call, int code, const struct faults *f, json_t *document)
+	RUNS_ON(role_main);
 /* Defers the answer. rpc_reply() must follow exactly once, on this thread: with a result (taken over), or with NULL after rpc_fail(). */
 json_t *rpc_defer(struct rpc_call *call) RUNS_ON(role_main);
 void rpc_reply(struct rpc_call *call, json_t *result) RUNS_ON(role_main);

@@ -58,7 +58,7 @@ config_of(struct rpc_env *env, json_t *document, const json_t *policy_files, str
 	struct config *c = apply_parse(env->apply, document, policy_files, &f);
 
 	if (c == NULL)
-		rpc_fail_faults(call, RPC_CONFIGURATION, &f);
+		rpc_fail_document(call, RPC_CONFIGURATION, &f, document);
 	faults_fini(&f);
 	return c;
 }

@@ -480,9 +480,21 @@ class Daemons(Pair):
                 (bgp + "peer 192.0.2.9 as-number 5; quit; set /bgp/peers/2/source x", "peer 192.0.2.9: connect-interface: "),
                 ("system-view; set /bgp/max_paths 0", "bgp: max_paths: 0 is not an integer from 1 to ")):
             self.good([line])
-            status, out, err = self.ctl("commit")
+            faulty = self.good("show candidate")
+            for command in ("commit", "commit force", "preview"):
+                status, out, err = self.ctl(command)
+                self.assertEqual((status, out, err.startswith("keelctl: " + said)), (1, "", True), err)
             self.good("discard")
-            self.assertEqual((status, out, err.startswith("keelctl: " + said)), (1, "", True), err)
+            if "***" in faulty:
+                continue  # a password is not shown
+            with open(self.dir + "/a.json") as f:
+                good = f.read()
+            with open(self.dir + "/a.json", "w") as f:
+                f.write(faulty)
+            again = self.ctl("reload")
+            with open(self.dir + "/a.json", "w") as f:
+                f.write(good)
+            self.assertEqual(again, (1, "", err))
         for line, said in (("show route as-path [", 'as-path: "[" is not a regular expression: '), ("rollback 77", "there is no commit 77; "),
                            ("confirm", "no commit waits for a confirmation\n"), ("show vrf red", 'there is no VRF "red"\n')):
             status, out, err = self.ctl(line)
