@@ -9,430 +9,243 @@
 #include <stdio.h>
 #include <string.h>
 
-/* % matches any word ($1, $2), # a number, ! permit or deny; ... at the end matches any words. */
+/*
+ * % matches any word, # a number, ! permit or deny, {a | b} an alternative, [a | b] an alternative or nothing,
+ * ... at the end any words. A letter behind is the name of the words for `use`: $a. An alternative `words=text` has
+ * another text there; without `=` an alternative of {} has its words, of [] nothing. [...] in `use` is left
+ * out where a name in it is empty.
+ */
+#define SHOW "{show | display} "
+#define BGP "show [ip] bgp [{ipv4 | ipv6}f [unicast]] "
+#define CLEAR                                                                                      \
+	"clear [ip] bgp [ipv4 unicast | ipv6 unicast=ipv6 | ipv6=ipv6]f [peer-group=group]g "      \
+	"{*=all | external | %p}t "
+#define LISTS                                                                                      \
+	"ip address prefix-list=ip-prefix | ipv6 address prefix-list | ip next-hop "               \
+	"prefix-list=ip next-hop ip-prefix | ipv6 next-hop prefix-list | "                         \
+	"as-path=as-path-filter | community=community-filter | "                                   \
+	"large-community=large-community-filter | extcommunity=extcommunity-filter"
 static const struct foreign {
 	const char *line, *use;
 } foreign[] = {
-	{"show ip bgp summary ...", "show bgp summary"},
-	{"show bgp ipv4 unicast summary ...", "show bgp ipv4 summary"},
-	{"show bgp ipv6 unicast summary ...", "show bgp ipv6 summary"},
-	{"show bgp ipv4 summary ...", "show bgp ipv4 summary"},
-	{"show ip bgp ipv4 unicast summary", "show bgp ipv4 summary"},
-	{"show bgp vrf % summary", "show bgp vpn-instance $1 summary"},
-	{"show ip bgp vrf % summary", "show bgp vpn-instance $1 summary"},
-	{"show bgp summary ...", "show bgp summary"},
-	{"show bgp neighbors % advertised-routes ...", "show route peer $1 advertised"},
-	{"show bgp neighbors % received-routes ...", "show route peer $1 received"},
-	{"show bgp neighbors % routes ...", "show route peer $1"},
-	{"show bgp neighbors % prefix-counts ...", "show bgp peer $1"},
-	{"show bgp neighbors % ...", "show bgp peer $1"},
-	{"show ip bgp neighbors % advertised-routes ...", "show route peer $1 advertised"},
-	{"show ip bgp neighbors % received-routes ...", "show route peer $1 received"},
-	{"show ip bgp neighbors % filtered-routes ...", "show route peer $1 received"},
-	{"show ip bgp neighbors % routes ...", "show route peer $1"},
-	{"show ip bgp neighbors % ...", "show bgp peer $1"},
-	{"show bgp ipv4 unicast neighbors % advertised-routes ...",
-		"show route ipv4 peer $1 advertised"},
-	{"show bgp ipv4 unicast neighbors % received-routes ...",
-		"show route ipv4 peer $1 received"},
-	{"show bgp ipv4 unicast neighbors % routes ...", "show route ipv4 peer $1"},
-	{"show bgp ipv4 unicast neighbors % ...", "show bgp ipv4 peer $1"},
-	{"show bgp ipv6 unicast neighbors % advertised-routes ...",
-		"show route ipv6 peer $1 advertised"},
-	{"show bgp ipv6 unicast neighbors % received-routes ...",
-		"show route ipv6 peer $1 received"},
-	{"show bgp ipv6 unicast neighbors % routes ...", "show route ipv6 peer $1"},
-	{"show bgp ipv6 unicast neighbors % ...", "show bgp ipv6 peer $1"},
-	{"show bgp ipv6 neighbors % advertised-routes ...", "show route ipv6 peer $1 advertised"},
-	{"show bgp ipv6 neighbors % routes ...", "show route ipv6 peer $1"},
-	{"show bgp ipv6 neighbors % ...", "show bgp ipv6 peer $1"},
-	{"show bgp peer-group ...", "show configuration"},
-	{"show ip bgp peer-group ...", "show configuration"},
-	{"show bgp ipv4 unicast regexp %", "show route ipv4 as-path $1"},
-	{"show bgp ipv6 unicast regexp %", "show route ipv6 as-path $1"},
-	{"show ip bgp regexp %", "show route as-path $1"},
-	{"show bgp regexp %", "show route as-path $1"},
-	{"show bgp ipv4 unicast community % ...", "show route ipv4 community $1"},
-	{"show bgp ipv6 unicast community % ...", "show route ipv6 community $1"},
-	{"show ip bgp community % ...", "show route community $1"},
-	{"show bgp community % ...", "show route community $1"},
-	{"show ip bgp large-community % ...", "show route community $1"},
-	{"show bgp large-community % ...", "show route community $1"},
-	{"show bgp ipv4 unicast large-community % ...", "show route ipv4 community $1"},
-	{"show ip bgp statistics", "show route count"},
-	{"show bgp ipv4 unicast statistics", "show route ipv4 count"},
-	{"show bgp ipv6 unicast statistics", "show route ipv6 count"},
-	{"show bgp statistics", "show route count"},
-	{"show ip bgp route-map %", "show policy $1"},
-	{"show bgp memory", "show rib"},
-	{"show ip bgp memory", "show rib"},
-	{"show bgp ipv4 unicast % longer-prefixes ...", "show route $1 longer"},
-	{"show bgp ipv6 unicast % longer-prefixes ...", "show route $1 longer"},
-	{"show bgp ipv4 unicast % bestpath ...", "show route $1"},
-	{"show bgp ipv4 unicast % ...", "show route $1"},
-	{"show bgp ipv6 unicast % ...", "show route $1"},
-	{"show bgp ipv4 unicast", "show route ipv4"},
-	{"show bgp ipv6 unicast", "show route ipv6"},
-	{"show bgp ipv4 vpn ...", "show route vpnv4"},
-	{"show bgp ipv6 vpn ...", "show route vpnv6"},
-	{"show bgp ipv6", "show route ipv6"},
-	{"show bgp ipv4", "show route ipv4"},
-	{"show bgp vrfs ...", "show vrf"},
-	{"show bgp vrf % ipv4 unicast", "show route vpn-instance $1 ipv4-family"},
-	{"show bgp vrf % ipv6 unicast", "show route vpn-instance $1 ipv6-family"},
-	{"show bgp vrf % neighbors % ...", "show bgp vpn-instance $1 peer $2"},
-	{"show bgp vrf % ...", "show route vpn-instance $1"},
-	{"show ip bgp vrf % ...", "show route vpn-instance $1"},
+	{"show [ip] bgp vrf %v summary", "show bgp vpn-instance $v summary"},
+	{BGP "summary ...", "show bgp $f summary"},
+	{BGP "neighbors %p {advertised-routes=advertised | received-routes=received | "
+	     "filtered-routes=received | routes=}d ...",
+		"show route $f peer $p $d"},
+	{BGP "neighbors %p ...", "show bgp $f peer $p"},
+	{BGP "regexp %r", "show route $f as-path $r"},
+	{BGP "{community | large-community} %c ...", "show route $f community $c"},
+	{BGP "statistics", "show route $f count"},
+	{BGP "%p {longer-prefixes=longer | bestpath=}l ...", "show route $p $l"},
+	{"show [ip] bgp peer-group ...", "show configuration"},
+	{"show ip bgp route-map %n", "show policy $n"},
+	{"show [ip] bgp memory", "show rib"},
+	{"show bgp {ipv4 | ipv6}f [unicast]", "show route $f"},
+	{"show [ip] bgp {ipv4 vpn=vpnv4 | ipv6 vpn=vpnv6}f ...", "show route $f"},
 	{"show ip bgp ipv4 unicast ...", "show route ipv4"},
-	{"show ip bgp ipv4 vpn ...", "show route vpnv4"},
-	{"show ip bgp % longer-prefixes ...", "show route $1 longer"},
-	{"show ip bgp % bestpath ...", "show route $1"},
-	{"show ip bgp % ...", "show route $1"},
-	{"show ip bgp", "show route"},
-	{"show bgp ipv6 % longer-prefixes", "show route $1 longer"},
-	{"show bgp ipv6 %", "show route $1"},
-	{"show bgp % longer-prefixes", "show route $1 longer"},
-	{"show bgp % bestpath", "show route $1"},
-	{"show bgp", "show route"},
-	{"show ip route summary ...", "show rib"},
-	{"show ip route vrf % ...", "show route vpn-instance $1"},
-	{"show ip route bgp", "show route best"},
+	{"show bgp vrfs ...", "show vrf"},
+	{"show bgp vrf %v {ipv4=ipv4-family | ipv6=ipv6-family}f unicast",
+		"show route vpn-instance $v $f"},
+	{"show bgp vrf %v neighbors %p ...", "show bgp vpn-instance $v peer $p"},
+	{"show [ip] bgp vrf %v ...", "show route vpn-instance $v"},
+	{"show {ip bgp | bgp {ipv4 | ipv6} unicast | bgp ipv6} %p ...", "show route $p"},
+	{"show [ip] bgp", "show route"},
+	{"show {ip | ipv6} route summary ...", "show rib"},
+	{"show {ip= | ipv6=ipv6-family}f route vrf %v ...", "show route vpn-instance $v $f"},
+	{"show {ip= | ipv6}f route [bgp]", "show route $f best"},
 	{"show ip route static", "show configuration"},
 	{"show ip route json", "--json show route best"},
-	{"show ip route % longer-prefixes", "show route $1 longer"},
-	{"show ip route % ...", "show route $1"},
-	{"show ip route", "show route best"},
-	{"show ipv6 route summary ...", "show rib"},
-	{"show ipv6 route vrf % ...", "show route vpn-instance $1 ipv6-family"},
-	{"show ipv6 route bgp", "show route ipv6 best"},
-	{"show ipv6 route % ...", "show route $1"},
-	{"show ipv6 route", "show route ipv6 best"},
-	{"show ip nexthop ...", "show dataplane neighbors"},
-	{"show ip prefix-list ...", "show configuration"},
-	{"show ipv6 prefix-list ...", "show configuration"},
-	{"show bgp as-path-access-list ...", "show configuration"},
-	{"show ip as-path-access-list ...", "show configuration"},
-	{"show bgp community-list ...", "show configuration"},
-	{"show ip community-list ...", "show configuration"},
-	{"show bgp large-community-list ...", "show configuration"},
-	{"show route-map %", "show policy $1"},
-	{"show route-map", "show policy"},
-	{"show running-config ...", "show configuration running"},
-	{"show startup-config", "show configuration startup"},
-	{"show configuration running json ...", "show configuration running"},
-	{"show interface % ...", "show dataplane"},
-	{"show interface ...", "show dataplane"},
-	{"show interfaces ...", "show dataplane"},
-	{"show ip interface ...", "show dataplane"},
-	{"show ipv6 interface ...", "show dataplane"},
-	{"show arp ...", "show dataplane neighbors"},
-	{"show ip arp ...", "show dataplane neighbors"},
-	{"show ipv6 neighbors ...", "show dataplane neighbors"},
-	{"show neighbors", "show dataplane neighbors"},
-	{"show memory ...", "show rib"},
-	{"show thread cpu ...", "show threads"},
-	{"show thread ...", "show threads"},
-	{"show processes ...", "show threads"},
-	{"show logging ...", "monitor events"},
-	{"configure terminal", "system-view"},
-	{"conf t", "system-view"},
-	{"write memory", "commit"},
-	{"write file", "commit"},
+	{"show {ip | ipv6} route %p [longer-prefixes=longer]l ...", "show route $p $l"},
+	{"show {ip | ipv6 | bgp} {prefix-list | as-path-access-list | community-list | "
+	 "large-community-list} ...",
+		"show configuration"},
+	{SHOW "{route-map | route-policy} [%n]", "show policy $n"},
+	{"show {running-config | configuration running json} ...", "show configuration running"},
+	{"{show startup-config | display saved-configuration}", "show configuration startup"},
+	{SHOW "[ip | ipv6] {interface | interfaces} ...", "show dataplane"},
+	{SHOW "{[ip] arp | [ipv6] neighbors | ip nexthop} ...", "show dataplane neighbors"},
+	{SHOW "{memory | memory-usage} ...", "show rib"},
+	{SHOW "{thread | processes | cpu | cpu-usage} ...", "show threads"},
+	{SHOW "{logging | logbuffer | trapbuffer} ...", "monitor events"},
+	{SHOW "users ...", "show candidates"},
+	{"{configure terminal | conf t | enable}", "system-view"},
+	{"write [memory | file]", "commit"},
 	{"write terminal", "show configuration running"},
-	{"write", "commit"},
 	{"end", "return"},
-	{"exit", "quit"},
-	{"enable", "system-view"},
-	{"show users", "show candidates"},
-	{"clear ip bgp * soft in", "refresh bgp all import"},
-	{"clear ip bgp * soft out", "refresh bgp all export"},
-	{"clear ip bgp * soft", "refresh bgp all import"},
-	{"clear ip bgp * in", "refresh bgp all import"},
-	{"clear ip bgp * out", "refresh bgp all export"},
-	{"clear ip bgp *", "reset bgp all"},
-	{"clear bgp * soft in", "refresh bgp all import"},
-	{"clear bgp * soft out", "refresh bgp all export"},
-	{"clear bgp * soft", "refresh bgp all import"},
-	{"clear bgp *", "reset bgp all"},
-	{"clear bgp ipv6 * soft in", "refresh bgp ipv6 all import"},
-	{"clear bgp ipv6 * soft out", "refresh bgp ipv6 all export"},
-	{"clear bgp ipv6 *", "reset bgp ipv6 all"},
-	{"clear bgp ipv4 unicast * soft in", "refresh bgp all import"},
-	{"clear bgp ipv4 unicast * soft out", "refresh bgp all export"},
-	{"clear bgp ipv4 unicast *", "reset bgp all"},
-	{"clear bgp ipv6 unicast * soft in", "refresh bgp ipv6 all import"},
-	{"clear bgp ipv6 unicast * soft out", "refresh bgp ipv6 all export"},
-	{"clear bgp ipv6 unicast *", "reset bgp ipv6 all"},
-	{"clear bgp ipv4 unicast % soft in", "refresh bgp $1 import"},
-	{"clear bgp ipv4 unicast % soft out", "refresh bgp $1 export"},
-	{"clear bgp ipv6 unicast % soft in", "refresh bgp ipv6 $1 import"},
-	{"clear bgp ipv6 unicast % soft out", "refresh bgp ipv6 $1 export"},
-	{"clear ip bgp external soft in", "refresh bgp external import"},
-	{"clear ip bgp external soft out", "refresh bgp external export"},
-	{"clear ip bgp external ...", "reset bgp external"},
-	{"clear bgp external soft in", "refresh bgp external import"},
-	{"clear bgp external ...", "reset bgp external"},
-	{"clear ip bgp peer-group % soft in", "refresh bgp group $1 import"},
-	{"clear ip bgp peer-group % soft out", "refresh bgp group $1 export"},
-	{"clear ip bgp peer-group % ...", "reset bgp group $1"},
-	{"clear bgp peer-group % soft in", "refresh bgp group $1 import"},
-	{"clear bgp peer-group % soft out", "refresh bgp group $1 export"},
-	{"clear bgp peer-group %", "reset bgp group $1"},
-	{"clear ip bgp % soft in", "refresh bgp $1 import"},
-	{"clear ip bgp % soft out", "refresh bgp $1 export"},
-	{"clear ip bgp % soft", "refresh bgp $1 import"},
-	{"clear ip bgp % in", "refresh bgp $1 import"},
-	{"clear ip bgp % out", "refresh bgp $1 export"},
-	{"clear ip bgp %", "reset bgp $1"},
-	{"clear bgp % soft in", "refresh bgp $1 import"},
-	{"clear bgp % soft out", "refresh bgp $1 export"},
-	{"clear bgp % in", "refresh bgp $1 import"},
-	{"clear bgp % out", "refresh bgp $1 export"},
-	{"clear bgp %", "reset bgp $1"},
-	{"debug bgp updates % ...", "trace peer $1"},
-	{"debug bgp updates ...", "monitor events"},
-	{"debug bgp neighbor-events %", "trace peer $1"},
-	{"debug bgp bestpath %", "trace prefix $1"},
-	{"debug bgp zebra prefix %", "trace prefix $1"},
-	{"debug bgp keepalives %", "trace peer $1"},
-	{"debug bgp ...", "monitor events"},
-	{"terminal monitor", "monitor events"},
-	{"router bgp % ...", "bgp $1"},
-	{"neighbor % remote-as %", "peer $1 as-number $2"},
-	{"neighbor % peer-group", "group $1"},
-	{"neighbor % peer-group %", "peer $1 group $2"},
-	{"neighbor % activate", "peer $1 enable"},
-	{"neighbor % route-map % in", "peer $1 route-policy $2 import"},
-	{"neighbor % route-map % out", "peer $1 route-policy $2 export"},
-	{"neighbor % soft-reconfiguration inbound", "peer $1 keep-all-routes"},
-	{"no neighbor % activate", "undo peer $1 enable"},
-	{"no neighbor % route-map % in", "undo peer $1 route-policy $2 import"},
-	{"no neighbor % route-map % out", "undo peer $1 route-policy $2 export"},
-	{"no neighbor % soft-reconfiguration inbound", "undo peer $1 keep-all-routes"},
-	{"address-family ipv4 unicast", "ipv4-family unicast"},
-	{"address-family ipv6 unicast", "ipv6-family unicast"},
-	{"address-family ipv4 vpn", "ipv4-family vpnv4"},
-	{"address-family ipv6 vpn", "ipv6-family vpnv6"},
-	{"exit-address-family", "quit"},
-	{"show protocols all %", "show bgp peer $1"},
-	{"show protocols all", "show bgp summary"},
-	{"show protocols %", "show bgp peer $1"},
-	{"show protocols", "show bgp summary"},
+	{"{exit | exit-address-family}", "quit"},
+	{CLEAR "{soft in=import | soft out=export | soft=import | in=import | out=export}d",
+		"refresh bgp $f $g $t $p $d"},
+	{CLEAR, "reset bgp $f $g $t $p"},
+	{"clear [ip] bgp external ...", "reset bgp external"},
+	{"clear [ip] bgp peer-group %g ...", "reset bgp group $g"},
+	{"debug bgp {updates | neighbor-events | keepalives} %p ...", "trace peer $p"},
+	{"debug bgp {bestpath | zebra prefix} %p", "trace prefix $p"},
+	{"{debug | debugging} bgp ...", "monitor events"},
+	{"terminal {monitor | debugging}", "monitor events"},
+	{"router bgp %a ...", "bgp $a"},
+	{"neighbor %p remote-as %a", "peer $p as-number $a"},
+	{"neighbor %p peer-group", "group $p"},
+	{"neighbor %p peer-group %g", "peer $p group $g"},
+	{"[no=undo]u neighbor %p {activate=enable | soft-reconfiguration "
+	 "inbound=keep-all-routes}s",
+		"$u peer $p $s"},
+	{"[no=undo]u neighbor %p route-map %n {in=import | out=export}d",
+		"$u peer $p route-policy $n $d"},
+	{"address-family {ipv4 unicast=ipv4-family unicast | ipv6 unicast=ipv6-family unicast | "
+	 "ipv4 vpn=ipv4-family vpnv4 | ipv6 vpn=ipv6-family vpnv6}f",
+		"$f"},
+	{"show protocols [all]", "show bgp summary"},
+	{"show protocols [all] %p", "show bgp peer $p"},
 	{"show status", "show version"},
-	{"show route for % all", "show route $1"},
-	{"show route for % ...", "show route $1"},
-	{"show route in % ...", "show route $1 longer"},
-	{"show route protocol % count", "show route peer $1 count"},
-	{"show route protocol % all", "show route peer $1 detail"},
-	{"show route protocol % ...", "show route peer $1"},
-	{"show route export % count", "show route peer $1 advertised count"},
-	{"show route export % all", "show route peer $1 advertised detail"},
-	{"show route export % ...", "show route peer $1 advertised"},
+	{"show route for %p ...", "show route $p"},
+	{"show route in %p ...", "show route $p longer"},
+	{"show route {protocol= | export=advertised}x %p [count=count | all=detail]d ...",
+		"show route peer $p $x $d"},
 	{"show route import table % ...", "show route peer ADDRESS received"},
-	{"show route primary all", "show route best detail"},
+	{"show route {primary all | all primary}", "show route best detail"},
 	{"show route primary ...", "show route best"},
-	{"show route all primary", "show route best detail"},
-	{"show route table master4 ...", "show route ipv4"},
-	{"show route table master6 ...", "show route ipv6"},
-	{"show route table % ...", "show route vpn-instance $1"},
+	{"show route table {master4=ipv4 | master6=ipv6}f ...", "show route $f"},
+	{"show route table %v ...", "show route vpn-instance $v"},
 	{"show route count ...", "show route count"},
 	{"show route all", "show route detail"},
-	{"show route % all", "show route $1 detail"},
-	{"show route % primary", "show route $1 best"},
-	{"show route % for ...", "show route $1"},
+	{"show route %p {all=detail | primary=best}d", "show route $p $d"},
+	{"show route %p for ...", "show route $p"},
 	{"show static ...", "show configuration"},
 	{"configure check ...", "preview"},
-	{"configure soft ...", "reload"},
-	{"configure timeout % ...", "commit confirm $1"},
+	{"configure timeout %s ...", "commit confirm $s"},
 	{"configure confirm", "confirm"},
-	{"configure % ...", "reload"},
-	{"configure", "reload"},
-	{"reload in all", "refresh bgp all import"},
-	{"reload out all", "refresh bgp all export"},
-	{"reload in %", "refresh bgp $1 import"},
-	{"reload out %", "refresh bgp $1 export"},
-	{"reload all", "refresh bgp all import"},
-	{"reload %", "refresh bgp $1 import"},
-	{"restart all", "reset bgp all"},
-	{"restart %", "reset bgp $1"},
-	{"display interface ...", "show dataplane"},
-	{"display ip interface ...", "show dataplane"},
-	{"display ipv6 interface ...", "show dataplane"},
-	{"display arp ...", "show dataplane neighbors"},
-	{"display ipv6 neighbors ...", "show dataplane neighbors"},
-	{"display fib % ...", "show fib $1"},
-	{"display fib ...", "show fib"},
-	{"display ipv6 fib ...", "show fib"},
-	{"display cpu-usage ...", "show threads"},
-	{"display cpu ...", "show threads"},
-	{"display memory ...", "show rib"},
-	{"display memory-usage ...", "show rib"},
+	{"configure ...", "reload"},
+	{"reload {in=import | out=export}d %p", "refresh bgp $p $d"},
+	{"reload %p", "refresh bgp $p import"},
+	{"restart %p", "reset bgp $p"},
+	{"display fib %a ...", "show fib $a"},
+	{"display [ipv6] fib ...", "show fib"},
 	{"display alarm ...", "show version"},
-	{"display logbuffer ...", "monitor events"},
-	{"display trapbuffer ...", "monitor events"},
-	{"display users ...", "show candidates"},
-	{"display saved-configuration", "show configuration startup"},
-	{"display configuration candidate", "show configuration candidate"},
-	{"display configuration candidate changes", "show diff"},
-	{"display configuration commit list ...", "show history"},
-	{"display configuration commit changes at %", "show history $1"},
-	{"display configuration commit changes ...", "show history"},
-	{"display configuration changes ...", "show diff"},
-	{"display commit list ...", "show history"},
-	{"display route-policy %", "show policy $1"},
-	{"display route-policy", "show policy"},
-	{"display ip ip-prefix ...", "show configuration"},
-	{"display ip ipv6-prefix ...", "show configuration"},
-	{"display ip as-path-filter ...", "show configuration"},
-	{"display ip community-filter ...", "show configuration"},
-	{"display ip extcommunity-filter ...", "show configuration"},
+	{"display configuration [candidate] changes ...", "show diff"},
+	{"display configuration commit changes at %i", "show history $i"},
+	{"display [configuration] commit {list | changes} ...", "show history"},
+	{"display ip {ip-prefix | ipv6-prefix | as-path-filter | community-filter | "
+	 "extcommunity-filter} ...",
+		"show configuration"},
 	{"display ip vpn-instance ...", "show vrf"},
-	{"display bgp group ...", "show configuration"},
-	{"display bgp peer % log-info", "trace peer $1"},
-	{"display bgp ipv6 peer % log-info", "trace peer $1"},
+	{"display bgp [ipv6] peer %p log-info", "trace peer $p"},
 	{"display bgp peer log-info", "monitor events"},
 	{"display bgp routing-table as-path-filter ...", "show route as-path REGEX"},
 	{"display bgp routing-table community-filter ...", "show route community COMMUNITY"},
 	{"display bgp routing-table label", "show route vpnv4"},
-	{"display bgp network", "show configuration"},
-	{"display bgp paths ...", "show rib"},
-	{"display bgp slow-peer", "show bgp summary"},
-	{"display bgp resource", "show rib"},
-	{"display bgp vpnv4 all routing-table ...", "show route vpnv4"},
-	{"display bgp vpnv4 all peer", "show bgp vpnv4 summary"},
-	{"display bgp vpnv6 all routing-table ...", "show route vpnv6"},
-	{"display bgp vpnv4 vpn-instance % routing-table ...", "show route vpn-instance $1"},
-	{"display bgp vpnv4 vpn-instance % peer", "show bgp vpn-instance $1 summary"},
-	{"display tcp status ...", "show bgp summary"},
+	{"display bgp {group | network} ...", "show configuration"},
+	{"display bgp {paths | resource} ...", "show rib"},
+	{"display {bgp slow-peer | tcp status ...}", "show bgp summary"},
+	{"display bgp {vpnv4 | vpnv6}f all routing-table ...", "show route $f"},
+	{"display bgp {vpnv4 | vpnv6}f all peer", "show bgp $f summary"},
+	{"display bgp vpnv4 vpn-instance %v routing-table ...", "show route vpn-instance $v"},
+	{"display bgp vpnv4 vpn-instance %v peer", "show bgp vpn-instance $v summary"},
 	{"save ...", "commit"},
 	{"clear configuration candidate", "discard"},
-	{"rollback configuration to commit-id %", "rollback $1"},
-	{"debugging bgp update ...", "monitor events"},
-	{"debugging bgp ...", "monitor events"},
-	{"terminal debugging", "monitor events"},
+	{"rollback configuration to commit-id %i", "rollback $i"},
 	{"reset bgp ipv4 all", "reset bgp all"},
-	{"reset bgp % graceful", "reset bgp $1"},
-	{"route-map % ! #", "route-policy $1 $2 node $3"},
-	{"no route-map % ! #", "undo route-policy $1 node $3"},
-	{"no route-map %", "undo route-policy $1"},
-	{"ip prefix-list % seq # ! any", "ip ip-prefix $1 index $2 $3 0.0.0.0/0 less-equal 32"},
-	{"ip prefix-list % seq # ! % ge # le #",
-		"ip ip-prefix $1 index $2 $3 $4 greater-equal $5 less-equal $6"},
-	{"ip prefix-list % seq # ! % le # ge #",
-		"ip ip-prefix $1 index $2 $3 $4 greater-equal $6 less-equal $5"},
-	{"ip prefix-list % seq # ! % ge #", "ip ip-prefix $1 index $2 $3 $4 greater-equal $5"},
-	{"ip prefix-list % seq # ! % le #", "ip ip-prefix $1 index $2 $3 $4 less-equal $5"},
-	{"ip prefix-list % seq # ! %", "ip ip-prefix $1 index $2 $3 $4"},
-	{"ip prefix-list % ! any", "ip ip-prefix $1 $2 0.0.0.0/0 less-equal 32"},
-	{"ip prefix-list % ! % ge # le #", "ip ip-prefix $1 $2 $3 greater-equal $4 less-equal $5"},
-	{"ip prefix-list % ! % le # ge #", "ip ip-prefix $1 $2 $3 greater-equal $5 less-equal $4"},
-	{"ip prefix-list % ! % ge #", "ip ip-prefix $1 $2 $3 greater-equal $4"},
-	{"ip prefix-list % ! % le #", "ip ip-prefix $1 $2 $3 less-equal $4"},
-	{"ip prefix-list % ! %", "ip ip-prefix $1 $2 $3"},
-	{"no ip prefix-list % seq # ...", "undo ip ip-prefix $1 index $2"},
-	{"no ip prefix-list %", "undo ip ip-prefix $1"},
-	{"ipv6 prefix-list % seq # ! any", "ip ipv6-prefix $1 index $2 $3 ::/0 less-equal 128"},
-	{"ipv6 prefix-list % seq # ! % ge # le #",
-		"ip ipv6-prefix $1 index $2 $3 $4 greater-equal $5 less-equal $6"},
-	{"ipv6 prefix-list % seq # ! % le # ge #",
-		"ip ipv6-prefix $1 index $2 $3 $4 greater-equal $6 less-equal $5"},
-	{"ipv6 prefix-list % seq # ! % ge #", "ip ipv6-prefix $1 index $2 $3 $4 greater-equal $5"},
-	{"ipv6 prefix-list % seq # ! % le #", "ip ipv6-prefix $1 index $2 $3 $4 less-equal $5"},
-	{"ipv6 prefix-list % seq # ! %", "ip ipv6-prefix $1 index $2 $3 $4"},
-	{"ipv6 prefix-list % ! any", "ip ipv6-prefix $1 $2 ::/0 less-equal 128"},
-	{"ipv6 prefix-list % ! % ge # le #",
-		"ip ipv6-prefix $1 $2 $3 greater-equal $4 less-equal $5"},
-	{"ipv6 prefix-list % ! % le # ge #",
-		"ip ipv6-prefix $1 $2 $3 greater-equal $5 less-equal $4"},
-	{"ipv6 prefix-list % ! % ge #", "ip ipv6-prefix $1 $2 $3 greater-equal $4"},
-	{"ipv6 prefix-list % ! % le #", "ip ipv6-prefix $1 $2 $3 less-equal $4"},
-	{"ipv6 prefix-list % ! %", "ip ipv6-prefix $1 $2 $3"},
-	{"no ipv6 prefix-list % seq # ...", "undo ip ipv6-prefix $1 index $2"},
-	{"no ipv6 prefix-list %", "undo ip ipv6-prefix $1"},
-	{"ip as-path-filter # ...", "ip as-path-filter NAME permit REGEX"},
-	{"ip community-filter # ...", "ip community-filter NAME permit COMMUNITY"},
-	{"ip extcommunity-filter # ...", "ip extcommunity-filter NAME permit COMMUNITY"},
-	{"bgp as-path access-list % seq # ! %", "ip as-path-filter $1 index $2 $3 $4"},
-	{"bgp as-path access-list % ! %", "ip as-path-filter $1 $2 $3"},
-	{"bgp community-list standard % seq # ! %", "ip community-filter $1 index $2 $3 $4"},
-	{"bgp community-list standard % ! %", "ip community-filter $1 $2 $3"},
-	{"bgp large-community-list standard % seq # ! %",
-		"ip large-community-filter $1 index $2 $3 $4"},
-	{"bgp large-community-list standard % ! %", "ip large-community-filter $1 $2 $3"},
-	{"bgp extcommunity-list standard % seq # ! rt %",
-		"ip extcommunity-filter $1 index $2 $3 rt:$4"},
-	{"bgp extcommunity-list standard % ! rt %", "ip extcommunity-filter $1 $2 rt:$3"},
-	{"match ip address prefix-list %", "if-match ip-prefix $1"},
-	{"no match ip address prefix-list ...", "undo if-match ip-prefix"},
-	{"match ipv6 address prefix-list %", "if-match ipv6 address prefix-list $1"},
-	{"no match ipv6 address prefix-list ...", "undo if-match ipv6 address prefix-list"},
-	{"match ip next-hop prefix-list %", "if-match ip next-hop ip-prefix $1"},
-	{"no match ip next-hop prefix-list ...", "undo if-match ip next-hop ip-prefix"},
-	{"match ipv6 next-hop prefix-list %", "if-match ipv6 next-hop prefix-list $1"},
-	{"no match ipv6 next-hop prefix-list ...", "undo if-match ipv6 next-hop prefix-list"},
-	{"match as-path %", "if-match as-path-filter $1"},
-	{"no match as-path ...", "undo if-match as-path-filter"},
-	{"match community %", "if-match community-filter $1"},
-	{"no match community ...", "undo if-match community-filter"},
-	{"match large-community %", "if-match large-community-filter $1"},
-	{"no match large-community ...", "undo if-match large-community-filter"},
-	{"match extcommunity %", "if-match extcommunity-filter $1"},
-	{"no match extcommunity ...", "undo if-match extcommunity-filter"},
-	{"match metric #", "if-match cost $1"},
-	{"no match metric ...", "undo if-match cost"},
-	{"match local-preference #", "if-match local-preference $1"},
-	{"no match local-preference ...", "undo if-match local-preference"},
-	{"match tag #", "if-match tag $1"},
-	{"no match tag ...", "undo if-match tag"},
-	{"match origin %", "if-match origin $1"},
-	{"no match origin ...", "undo if-match origin"},
-	{"no match rpki ...", "undo if-match rpki origin-as-validation"},
-	{"no match source-protocol ...", "undo if-match protocol"},
-	{"match rpki notfound", "if-match rpki origin-as-validation not-found"},
-	{"match rpki %", "if-match rpki origin-as-validation $1"},
-	{"match source-protocol connected", "if-match protocol direct"},
-	{"match source-protocol static", "if-match protocol static"},
-	{"set local-preference #", "apply local-preference $1"},
-	{"no set local-preference ...", "undo apply local-preference"},
-	{"set metric #", "apply cost $1"},
-	{"no set metric ...", "undo apply cost"},
-	{"set tag #", "apply tag $1"},
-	{"no set tag ...", "undo apply tag"},
-	{"set origin %", "apply origin $1"},
-	{"no set origin ...", "undo apply origin"},
-	{"set community % additive", "apply community $1 additive"},
-	{"set community % % additive", "apply community $1 $2 additive"},
-	{"set community %", "apply community $1"},
-	{"set community % %", "apply community $1 $2"},
-	{"no set community ...", "undo apply community"},
-	{"set large-community % additive", "apply large-community $1 additive"},
-	{"set large-community % % additive", "apply large-community $1 $2 additive"},
-	{"set large-community %", "apply large-community $1"},
-	{"set large-community % %", "apply large-community $1 $2"},
-	{"no set large-community ...", "undo apply large-community"},
-	{"set extcommunity rt %", "apply extcommunity rt:$1 additive"},
-	{"set comm-list % delete", "apply community COMMUNITY delete"},
-	{"set large-comm-list % delete", "apply large-community COMMUNITY delete"},
-	{"set as-path prepend #", "apply as-path $1"},
-	{"set as-path prepend # #", "apply as-path $1 $2"},
-	{"set as-path prepend # # #", "apply as-path $1 $2 $3"},
-	{"set as-path prepend # # # #", "apply as-path $1 $2 $3 $4"},
-	{"set as-path prepend # # # # #", "apply as-path $1 $2 $3 $4 $5"},
-	{"set as-path prepend # # # # # #", "apply as-path $1 $2 $3 $4 $5 $6"},
-	{"no set as-path prepend ...", "undo apply as-path"},
-	{"set ip next-hop %", "apply ip-address next-hop $1"},
-	{"set ipv6 next-hop global %", "apply ipv6 next-hop $1"},
-	{"no set ip next-hop ...", "undo apply ip-address next-hop"},
-	{"no set ipv6 next-hop ...", "undo apply ipv6 next-hop"},
-	{"bgp as-path access-list ...", "ip as-path-filter NAME permit REGEX"},
-	{"bgp community-list ...", "ip community-filter NAME permit COMMUNITY"},
-	{"bgp large-community-list ...", "ip large-community-filter NAME permit COMMUNITY"},
-	{"bgp extcommunity-list ...", "ip extcommunity-filter NAME permit COMMUNITY"},
-	{"router-id %", "set /router/router_id $1"},
-	{"bgp router-id %", "set /router/router_id $1"},
+	{"reset bgp %p graceful", "reset bgp $p"},
+	{"route-map %n !a #s", "route-policy $n $a node $s"},
+	{"no route-map %n [! #s]", "undo route-policy $n [node $s]"},
+	{"ip prefix-list %n [seq #s] !a any",
+		"ip ip-prefix $n [index $s] $a 0.0.0.0/0 less-equal 32"},
+	{"ipv6 prefix-list %n [seq #s] !a any",
+		"ip ipv6-prefix $n [index $s] $a ::/0 less-equal 128"},
+	{"{ip=ip-prefix | ipv6=ipv6-prefix}w prefix-list %n [seq #s] !a %p [ge #g] [le #l] [ge "
+	 "#g]",
+		"ip $w $n [index $s] $a $p [greater-equal $g] [less-equal $l]"},
+	{"no {ip=ip-prefix | ipv6=ipv6-prefix}w prefix-list %n [seq #s ...]",
+		"undo ip $w $n [index $s]"},
+	{"bgp as-path access-list %n [seq #s] !a %r", "ip as-path-filter $n [index $s] $a $r"},
+	{"bgp {community-list=community-filter | large-community-list=large-community-filter}w "
+	 "standard %n [seq #s] !a %c",
+		"ip $w $n [index $s] $a $c"},
+	{"bgp extcommunity-list standard %n [seq #s] !a rt %c",
+		"ip extcommunity-filter $n [index $s] $a rt:$c"},
+	{"{ip as-path-filter # | bgp as-path access-list} ...",
+		"ip as-path-filter NAME permit REGEX"},
+	{"{ip {community-filter | extcommunity-filter}w # | bgp "
+	 "{community-list=community-filter | large-community-list=large-community-filter | "
+	 "extcommunity-list=extcommunity-filter}w} ...",
+		"ip $w NAME permit COMMUNITY"},
+	{"match {" LISTS " | origin}w %v", "if-match $w $v"},
+	{"match {metric=cost | local-preference | tag}w #v", "if-match $w $v"},
+	{"match rpki {notfound=not-found | %s}v", "if-match rpki origin-as-validation $v $s"},
+	{"match source-protocol {connected=direct | static}v", "if-match protocol $v"},
+	{"no match {" LISTS " | metric=cost | local-preference | tag | origin | rpki=rpki "
+	 "origin-as-validation | source-protocol=protocol}w ...",
+		"undo if-match $w"},
+	{"set {local-preference | metric=cost | tag}w #v", "apply $w $v"},
+	{"set origin %v", "apply origin $v"},
+	{"set {community | large-community}w %a [%b] [additive=additive]m", "apply $w $a $b $m"},
+	{"set extcommunity rt %c", "apply extcommunity rt:$c additive"},
+	{"set {comm-list=community | large-comm-list=large-community}w % delete",
+		"apply $w COMMUNITY delete"},
+	{"set as-path prepend #a [#b] [#c] [#d] [#e] [#f]", "apply as-path $a $b $c $d $e $f"},
+	{"set {ip next-hop=ip-address next-hop | ipv6 next-hop global=ipv6 next-hop}w %a",
+		"apply $w $a"},
+	{"no set {local-preference | metric=cost | tag | origin | community | large-community | "
+	 "as-path prepend=as-path | ip next-hop=ip-address next-hop | ipv6 next-hop}w ...",
+		"undo apply $w"},
+	{"[bgp] router-id %i", "set /router/router_id $i"},
 };
 
-#define WORDS_TAKEN 6
+/* The texts of the names a to z; "" at first. */
+struct taken {
+	struct {
+		const char *text;
+		size_t len;
+	} name['z' - 'a' + 1];
+};
+
+struct answer {
+	const char *use;
+	char *out;
+	size_t size;
+};
+
+/* Appends `use` up to its end or a bracket. False: a name is empty. */
+static bool
+use_part(const char **use, const struct taken *t, char *out, size_t size)
+{
+	bool full = true;
+	size_t at = strlen(out);
+
+	for (; **use != '\0' && **use != ']' && at + 1 < size; ++*use) {
+		if (**use == '[') {
+			++*use;
+			if (!use_part(use, t, out, size))
+				out[at] = '\0';
+			at = strlen(out);
+		} else if (**use == '$') {
+			size_t i = (size_t)(*++*use - 'a'), len = t->name[i].len;
+
+			full &= len > 0;
+			len = len < size - at - 1 ? len : size - at - 1;
+			memcpy(out + at, t->name[i].len > 0 ? t->name[i].text : "", len);
+			at += len;
+		} else if (**use != ' ' || (at > 0 && out[at - 1] != ' ')) {
+			out[at++] = **use;
+		}
+		out[at] = '\0';
+	}
+	return full;
+}
+
+/* The bracket that ends the group at `p`; with `bar` the first bar before. */
+static const char *
+group_end(const char *p, bool bar)
+{
+	unsigned depth = 1;
+
+	while (depth > 0 && !(bar && depth == 1 && *p == '|')) {
+		depth += (*p == '{' || *p == '[');
+		depth -= (*p == '}' || *p == ']');
+		p += depth > 0;
+	}
+	return p;
+}
 
 static bool
 is_taken(char pattern, const char *word)
@@ -442,53 +255,96 @@ is_taken(char pattern, const char *word)
 	return pattern == '%' || strcmp(word, "permit") == 0 || strcmp(word, "deny") == 0;
 }
 
-/* True if the words fit the pattern; taken[]: the words in place of %, # and !. */
+static bool fits(const char *p, char *const *words, unsigned count, struct taken t,
+	const struct answer *answer);
+
+/* Tries the alternatives of the group at `p`, each with the rest of the pattern. */
 static bool
-fits(const char *pattern, char *const *words, unsigned count, const char *taken[WORDS_TAKEN])
+group_fits(const char *p, char *const *words, unsigned count,
+	struct taken t, /* NOLINT(misc-no-recursion) */
+	const struct answer *answer)
 {
-	unsigned at = 0, n = 0;
+	const char *end = group_end(p + 1, false), *from = p, *to,
+		   *rest = end + 1 + (islower((unsigned char)end[1]) != 0);
+	char pattern[512];
 
-	while (*pattern != '\0') {
-		size_t len = strcspn(pattern, " ");
+	do {
+		const char *is;
 
-		if (len == 3 && strncmp(pattern, "...", 3) == 0)
+		from++;
+		from += strspn(from, " ");
+		to = group_end(from, true);
+		is = memchr(from, '=', (size_t)(to - from));
+		if (is != NULL && strcspn(from, "{[") < (size_t)(is - from))
+			is = NULL;
+		snprintf(pattern, sizeof(pattern), "%.*s %s", (int)((is != NULL ? is : to) - from),
+			from, rest);
+		if (islower((unsigned char)end[1])) {
+			size_t i = (size_t)(end[1] - 'a');
+
+			t.name[i].text = is != NULL ? is + 1 : from;
+			t.name[i].len = (size_t)(to - t.name[i].text);
+			while (t.name[i].len > 0 && t.name[i].text[t.name[i].len - 1] == ' ')
+				t.name[i].len--;
+			if (is == NULL && (*p == '[' || strchr("%#!", *from) != NULL))
+				t.name[i].len = 0;
+		}
+		if (fits(pattern, words, count, t, answer))
 			return true;
-		if (at == count)
+		from = to;
+	} while (*from == '|');
+	if (*p != '[')
+		return false;
+	if (islower((unsigned char)end[1]))
+		t.name[end[1] - 'a'].len = 0;
+	return fits(rest, words, count, t, answer);
+}
+
+/* True if the words fit the pattern; then writes the answer. */
+static bool
+fits(const char *p, char *const *words, unsigned count,
+	struct taken t, /* NOLINT(misc-no-recursion) */
+	const struct answer *answer)
+{
+	for (size_t len;; p += len) {
+		p += strspn(p, " ");
+		len = strcspn(p, " ");
+		if (strncmp(p, "...", 3) == 0 || (*p == '\0' && count == 0)) {
+			const char *use = answer->use;
+
+			*answer->out = '\0';
+			(void)use_part(&use, &t, answer->out, answer->size);
+			len = strlen(answer->out);
+			if (len > 0 && answer->out[len - 1] == ' ')
+				answer->out[len - 1] = '\0';
+			return true;
+		}
+		if (*p == '{' || *p == '[')
+			return group_fits(p, words, count, t, answer);
+		if (*p == '\0' || count == 0)
 			return false;
-		if (len == 1 && strchr("%#!", *pattern) != NULL) {
-			if (n == WORDS_TAKEN || !is_taken(*pattern, words[at]))
+		if (strchr("%#!", *p) != NULL) {
+			if (!is_taken(*p, *words))
 				return false;
-			taken[n++] = words[at];
-		} else if (strlen(words[at]) != len || strncmp(pattern, words[at], len) != 0) {
+			if (len > 1) {
+				t.name[p[1] - 'a'].text = *words;
+				t.name[p[1] - 'a'].len = strlen(*words);
+			}
+		} else if (strlen(*words) != len || strncmp(p, *words, len) != 0) {
 			return false;
 		}
-		at++;
-		pattern += len + (pattern[len] == ' ');
+		words++;
+		count--;
 	}
-	return at == count;
 }
 
 bool
 foreign_line(char *const *words, unsigned count, char *use, size_t size)
 {
-	const char *taken[WORDS_TAKEN] = {0};
-	const struct foreign *f = foreign;
-	unsigned i = 0;
-	size_t at = 0;
-
-	while (i < sizeof(foreign) / sizeof(foreign[0]) && !fits(f[i].line, words, count, taken))
-		i++;
-	if (i == sizeof(foreign) / sizeof(foreign[0]))
-		return false;
-	for (const char *p = f[i].use; *p != '\0' && at + 1 < size; p++) {
-		if (*p == '$' && isdigit((unsigned char)p[1])) {
-			int n = snprintf(use + at, size - at, "%s", taken[*++p - '1']);
-
-			at = at + (size_t)n < size ? at + (size_t)n : size - 1;
-		} else {
-			use[at++] = *p;
-		}
+	for (unsigned i = 0; i < sizeof(foreign) / sizeof(foreign[0]); i++) {
+		if (fits(foreign[i].line, words, count, (struct taken){0},
+			    &(struct answer){foreign[i].use, use, size}))
+			return true;
 	}
-	use[at] = '\0';
-	return true;
+	return false;
 }
