@@ -316,15 +316,18 @@ def draw_route(r, x):
 def has_one_outcome(prefix, hop):
     """
     False: routes could depend on each other in a circle, and which of them wins is a matter of the order. A next hop inside announced prefixes is for
-    lower prefixes, or for the one prefix that covers it; a default route, and a prefix of a part of a link, resolve by no announced prefix.
+    lower prefixes, or for the one prefix that covers it; a default route, and a prefix of a part of a link, resolve by no announced prefix. While the
+    second link is down, its addresses are next hops inside the prefix that covers it: this one resolves by itself or the first link alone.
     """
     hop, net = ipaddress.ip_address(hop), ipaddress.ip_network(prefix)
     links = [ipaddress.ip_interface(a).network for addresses in PORTS for a in addresses if ipaddress.ip_interface(a).version == hop.version]
+    cover = [p for family in (V4, V6) for p in PREFIXES[family] if not p.endswith("/0") and hop in ipaddress.ip_network(p)]
+    if net.prefixlen > 0 and any(net.version == link.version and link.subnet_of(net) for link in links):
+        return hop in links[0] or (cover == [prefix] and hop not in links[1])
     if any(hop in link for link in links):
-        return True
+        return hop in links[0] or net.prefixlen > 0 or not cover
     if any(net.version == link.version and net.subnet_of(link) for link in links):
         return False  # next hops on the link resolve by it, and so may the routes by which it resolves
-    cover = [p for family in (V4, V6) for p in PREFIXES[family] if not p.endswith("/0") and hop in ipaddress.ip_network(p)]
     if prefix in cover:
         return len(cover) == 1
     return not cover or (net.prefixlen > 0 and net.network_address < hop)
@@ -336,7 +339,8 @@ def draw_hop(r, x, family, prefixes):
     hops = {V4: ["192.0.2.2", "192.0.2.5", "198.51.100.3", "203.0.113.9", "203.0.113.7", "45.0.1.1", "20.0.0.9", "10.255.255.1", US[V4]],
             V6: ["2001:db8:0::2", "2001:db8:1::3", "2001:db8:100::1", "2001:db8:f::1", "2a00::9"]}[family]
     hops = [h for h in hops if all(has_one_outcome(p, h) for p in prefixes)]
-    return (x.address if family == V4 else x.six) if r.random() < 0.7 else r.choice(hops)
+    own = x.address if family == V4 else x.six
+    return own if r.random() < 0.7 and (x.address == CE or all(has_one_outcome(p, own) for p in prefixes)) else r.choice(hops)
 
 
 def draw_family(r, x):
