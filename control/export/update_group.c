@@ -90,7 +90,6 @@ update_groups_destroy(struct update_groups *s)
 	arena_free(s->c.arena, s->scratch[1]);
 	arena_free(s->c.arena, s->edited);
 	arena_free(s->c.arena, s->accepted);
-	arena_free(s->c.arena, s->tables);
 	arena_free(s->c.arena, s);
 }
 
@@ -121,19 +120,14 @@ group_create(struct update_groups *s, const struct update_rules *rules, struct u
 		      ? adj_rib_out_create(s->c.arena, s->records, rules->table, g->labels, &g->out)
 		      : -ENOMEM;
 	if (err == 0)
-		err = journal_subscribe(s->journal, &g->cursor);
-	if (err == 0)
 		err = table_join(g);
-	windows_look(g);
-	g->owed_known = true;
 	g->next = s->groups;
 	s->groups = g;
 	if (err < 0) {
 		update_group_dismantle(g, UINT64_MAX);
 		return err;
 	}
-	journal_set_patience(g->cursor, JOURNAL_WAIT);
-	journal_set_paced(g->cursor);
+	g->window = g->reader->count;
 	*out = g;
 	return 0;
 }
@@ -148,7 +142,6 @@ group_leave(struct update_group *g)
 	if (g->left)
 		return;
 	g->left = true;
-	windows_arrive(g, true);
 	while (*at != g)
 		at = &(*at)->next;
 	*at = g->next;
@@ -159,8 +152,6 @@ group_leave(struct update_group *g)
 	stream_trim(g);
 	if (g->tail != NULL)
 		journal_unsubscribe(s->journal, g->tail);
-	if (g->cursor != NULL)
-		journal_unsubscribe(s->journal, g->cursor);
 	arena_free(s->c.arena, g->first);
 }
 
@@ -176,8 +167,7 @@ update_group_dismantle(struct update_group *g, uint64_t deadline_ns)
 			return true;
 	}
 	adj_rib_out_destroy(g->out);
-	arena_free(g->set->c.arena, g->looks);
-	bits_fini(g->set->c.arena, &g->owed);
+	order_reset(g);
 	arena_free(g->set->c.arena, g->edits);
 	arena_free(g->set->c.arena, g);
 	return false;
@@ -578,12 +568,9 @@ member_wait_ns(const struct update_member *m)
 {
 	const struct update_group *g = m->group;
 	uint64_t at = walk_blocked(g) ? g->retry_ns : 0, rest = stream_rest_ns(g);
-	uint64_t round = windows_await_ns(g);
 
 	if (rest != 0 && (at == 0 || rest < at))
 		at = rest;
-	if (round != 0 && (at == 0 || round < at))
-		at = round;
 	return g->rules_due_ns != 0 && (at == 0 || g->rules_due_ns < at) ? g->rules_due_ns : at;
 }
 
@@ -635,14 +622,13 @@ member_full(struct update_member *m)
 
 /* The groups whose bulk waited for this group alone have work. */
 static bool
-windows_release(struct update_group *g, struct update_turn *t)
+windows_release(struct update_groups *s, struct update_turn *t)
 {
-	struct windows *ws = &g->set->windows;
-	bool released = ws->released;
+	bool released = s->released != NULL;
 
 	if (released)
-		t->table[1] = ws->table;
-	ws->released = false;
+		t->table[1] = s->released->table;
+	s->released = NULL;
 	return released;
 }
 
@@ -659,8 +645,8 @@ member_hold(struct update_member *m, const struct update_io *io, bool pressed, u
 		m->blocked_ns = 0;
 		g->paused = g->ready_count == 0;
 		if (g->paused)
-			windows_arrive(g, true);
-		t->others |= windows_release(g, t);
+			group_fall(g);
+		t->others |= windows_release(g->set, t);
 	} else if (!io->taken)
 		t->others |= member_blocked(m, deadline_ns);
 	else {
@@ -697,14 +683,14 @@ member_send(struct update_member *m, const struct update_io *io, bool pressed, u
 		g = m->group; /* a split may move the member */
 	if (m->state == MEMBER_STREAM && m->at->next == NULL)
 		stall_end(m);
-	behind_pass(m);
+	behind_pass(m, group_passed(m->group));
 	more = member_pending(m);
 	t->state = more ? TURN_MORE : TURN_IDLE;
 	t->len = io->size - o.room;
 	m->spent_octets += (uint32_t)t->len;
 	/* The last term: the output of `m` may be full in the next turn; the members behind then drive the group. */
 	t->others =
-		windows_release(g, t) ||
+		windows_release(g->set, t) ||
 		(shared && (g != began || g->version != version || (blocked && !walk_blocked(g)) ||
 				   (more && g->behind_count > 0 && m->state == MEMBER_STREAM)));
 }
@@ -726,8 +712,7 @@ update_member_turn(struct update_member *m, const struct update_io *io, uint64_t
 	struct update_turn t = {.state = TURN_IDLE, .table = {table, table}};
 	bool pressed;
 
-	windows_turn(m->group->set);
-	group_pass(m->group);
+	table_pass(m->group->set, m->group->reader);
 	if (member_error(m) == 0 && member_pending(m)) {
 		pressed = journal_pressed(m->group->set->journal);
 		if (io->buf == NULL || (io->paused && !pressed))

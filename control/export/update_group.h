@@ -364,7 +364,7 @@ struct update_group_stats {
 	uint64_t fell_behind, evicted, splits;
 	/* Evaluations that refused a path: its label would get a third next hop; no label of ours was free. */
 	uint64_t foreign_labels, no_labels;
-	uint64_t lapped; /* the journal lapped the cursor: two walks over the table followed */
+	uint64_t lapped; /* the journal lapped the reader: all changed destinations were visited */
 	uint64_t windows; /* parts of the journal copied, by all groups of the thread */
 };
 void update_group_stats(const struct update_member *m, struct update_group_stats *out);

@@ -99,10 +99,8 @@ static void
 mark_put(struct update_group *g, enum message_kind kind, struct peer_id who, uint32_t walk)
 	RUNS_ON(role_session)
 {
-	struct message head = {.kind = (uint8_t)kind,
-		.who = who,
-		.walk = walk,
-		.passed = journal_passed(g->cursor)};
+	struct message head = {
+		.kind = (uint8_t)kind, .who = who, .walk = walk, .passed = group_passed(g)};
 	int err = stream_append(g, &head, NULL, NULL);
 
 	if (err < 0)
@@ -746,7 +744,7 @@ batch_finish(struct update_group *g, uint64_t passed)
 
 	if (g->error == 0) {
 		for (struct update_member *m = g->members; m != NULL; m = m->next)
-			behind_pass(m);
+			behind_pass(m, passed);
 		batch_compare(g);
 		batch_pack(g, passed);
 	}

@@ -165,7 +165,7 @@ behind_begin(struct update_member *m)
 {
 	struct update_group *g = m->group;
 	const struct message *msg = m->at->next;
-	int err = g->tail != NULL ? journal_fork(g->set->journal, g->tail, &m->cursor) : -ENOSPC;
+	int err = g->tail != NULL ? journal_hold(g->set->journal, g->tail, &m->cursor) : -ENOSPC;
 
 	if (err < 0) {
 		m->error = err;
@@ -210,12 +210,10 @@ behind_end(struct update_member *m)
 }
 
 void
-behind_pass(struct update_member *m)
+behind_pass(struct update_member *m, uint64_t passed)
 {
-	struct update_group *g = m->group;
-
 	if (m->state == MEMBER_BEHIND && m->gone.count == 0 && m->cursor != NULL)
-		journal_advance(g->set->journal, m->cursor, journal_passed(g->cursor));
+		journal_advance(m->group->set->journal, m->cursor, passed);
 }
 
 /* ---- peers that do not read ---- */
@@ -286,7 +284,9 @@ member_blocked(struct update_member *m, uint64_t deadline_ns)
 		return false;
 	if (m->spent_ns >= m->group->set->c.stall_ns)
 		member_stall(m);
-	behind_pass(m); /* the group may have read entries that concern no member */
+	behind_pass(
+		m, group_passed(
+			   m->group)); /* the group may have read entries that concern no member */
 	return group_drive(m->group, deadline_ns);
 }
 
@@ -302,15 +302,13 @@ lap_done(struct update_member *m)
 		return;
 	if (m->lap_passed > journal_passed(m->cursor))
 		journal_advance(g->set->journal, m->cursor, m->lap_passed);
-	m->lap_passed = journal_passed(g->cursor);
+	m->lap_passed = group_passed(g);
 }
 
 static bool
 member_may_withdraw(const struct update_member *m)
 {
-	const struct update_group *g = m->group;
-
-	return m->tell.count == 0 && g->catch_up == CATCH_UP_NONE && journal_settled(g->cursor);
+	return m->tell.count == 0 && group_settled(m->group);
 }
 
 static int

@@ -3,7 +3,9 @@
  * Structs and functions shared by the files of update groups. Only the session thread uses them.
  *
  *	update_group.c         groups, members, copying the stream into a member's buffer
- *	update_group_window.c  parts of the journal, read once for all groups
+ *	update_group_tables.c  the groups of a table, and their common place in the journal
+ *	update_group_window.c  parts of the journal, read once for all groups of a table
+ *	update_group_order.c   when a group may withdraw, and the destinations still to visit
  *	update_group_quick.c   new routes of a window -> messages of the stream
  *	update_group_stream.c  journal and walks -> batches
  *	update_group_batch.c   batches -> messages of the stream
@@ -179,7 +181,6 @@ key_copy(struct route_key *to, const struct dest_view *v)
 	to->prefix = v->prefix;
 }
 
-enum catch_up { CATCH_UP_NONE, CATCH_UP_ANNOUNCE, CATCH_UP_READ, CATCH_UP_WITHDRAW };
 enum walk_kind { WALK_NONE, WALK_SEND, WALK_POLICY };
 
 /*
@@ -220,7 +221,7 @@ struct update_group {
 	struct update_groups *set;
 	struct update_group *next;
 	struct update_group *table_next, *table_prev; /* of the groups with the same table */
-	bool in_table;
+	struct export_table *reader; /* NULL: in no table */
 	uint32_t id;
 	struct update_rules rules; /* normalized by rules_normal() */
 	bool stays; /* a plan keeps a refused route advertised until the end, or a limit a new route back */
@@ -240,7 +241,6 @@ struct update_group {
 	uint64_t labels_asked; /* swaps_asked() at the last route with a label of ours */
 	struct shards_table table; /* destination ids are ids of all shards */
 	struct adj_rib_out *out;
-	struct journal_cursor *cursor;
 	int error;
 	bool left; /* being dismantled */
 	bool frozen; /* no destination is evaluated until a split is complete */
@@ -285,33 +285,24 @@ struct update_group {
 	bool bulk; /* the journal has unread bulk entries */
 	bool bulk_held; /* and these wait for the members */
 
-	/* Recovery after the journal has lapped the cursor, in the steps of rib/table/journal.h. Withdrawals up to `upto` come last. */
-	enum catch_up catch_up;
-	struct walk catch_up_walk;
-	uint32_t reach_back, upto;
-
-	/* While peers send their tables: the journal is read up to `due`, and again after `rest_ns`. */
-	uint64_t due, rest_ns;
-	uint64_t
-		looked; /* windows up to this serial number are older than what the group has read */
+	/* The next window of the round to take, and its entries up to `taken` are done. */
+	unsigned window;
+	uint64_t taken;
 	/*
-	 * Destinations read after windows up to `looks_until` were made, by the low bits of the id; NULL: none. Copies of other destinations in these windows can
-	 * be used. A false hit costs a look.
+	 * The rule of docs/decisions/0002. Up to `horizon` there are changes of destinations passed over by the group. At `settled` the group had all routes of
+	 * the stream, so withdrawals of changes up to there are allowed. `held`: the first waiting change, 0: none. `lap_held`: the first waiting change after the
+	 * running lap over `owed`.
 	 */
-	uint64_t *looks;
-	uint64_t looks_until;
-	/*
-	 * Destinations passed over, or with a waiting withdrawal (docs/decisions/0002). Of awaited entries (journal_awaits()) the group reads only entries of
-	 * `owed`. Without `owed_known` the set is incomplete, and the group reads every awaited entry. `owed_at`: the place of the second reading.
-	 */
+	uint64_t horizon, settled, held, lap_held;
+	/* Destinations passed over, or with a waiting withdrawal: the group looks at their entries, and not at copies. */
 	struct bits owed;
-	uint32_t owed_at;
-	bool owed_known;
-	uint64_t run; /* of the last window */
-	bool run_whole; /* the group has read the run from its beginning */
-	bool awaited; /* bulk waits for the group */
+	/* Destinations of entries not taken: the group is behind, and visits the destinations in the order of ids. */
+	struct bits dirty;
+	uint32_t owed_at, dirty_at;
+	uint32_t
+		reach_back; /* after a lap of the journal: changes of `dirty` up to here are known; with `lapped` */
+	bool lapped;
 	bool paused; /* no member sends now (min_advertisement_s): bulk does not wait for the group */
-	bool straggles; /* the wait for the group was in vain: the group reads alone */
 
 	struct edit *edits; /* by number; [0] is not used */
 	unsigned edit_count, edit_size;
@@ -374,26 +365,21 @@ struct window_class {
 #define WINDOW_NONE UINT16_MAX
 #define WINDOW_ENTRIES 512u
 #define WINDOW_ENTRIES_MAX BATCH_CHANGES_MAX /* with several shards */
-#define WINDOWS 8u
+#define WINDOWS 8u /* of a round */
 #define WINDOWS_SHARED 4u /* of WINDOW_ENTRIES_MAX */
+#define WINDOWS_MAX 16u /* of all tables */
 #define WINDOW_ROOM (192u << 10)
 #define WINDOW_BASE (64u << 10)
 #define WINDOW_NLRI 28u /* octets of a prefix with label and distinguisher, at most */
 
 /*
- * The entries of one table among the journal entries from `first` to `last`, with copies of destinations and attributes: a state of the past. A
- * group uses windows in the order of their serial numbers, so that no destination goes back in time.
+ * The entries of one table among the journal entries from `first` to `last`, with copies of destinations and attributes: a state of the past.
  */
 struct window {
-	uint64_t serial; /* 0: empty */
+	struct window *next; /* of the windows without use */
 	uint64_t first, last;
-	uint64_t run, run_first; /* of the run: number, first entry */
 	uint64_t bulk; /* the first bulk entry; UINT64_MAX: none */
 	bool live; /* some entries are not bulk */
-	struct table_id table;
-	bool copied; /* false: without attributes */
-	bool refuses; /* without the destinations that the group refuses by their prefix */
-	bool shared; /* false: of one group */
 	bool labels; /* of the table */
 	unsigned count, path_count, class_count, ordered;
 	unsigned room_used, base_used;
@@ -411,26 +397,38 @@ struct window {
 };
 
 struct windows {
-	struct window at[WINDOWS + 1]; /* the last: not shared */
+	struct window *unused;
 	unsigned size; /* entries of a window */
-	unsigned count, next;
-	unsigned used; /* in the turn of this member */
-	uint64_t serial;
-	uint64_t run, due, last; /* the run of the newest window; its end; the last entry read */
-	uint64_t run_first;
-	struct table_id table; /* of the run */
-	/*
-	 * A round: the windows made since the groups were together. Bulk behind a full round waits for groups that can still use a window of the round.
-	 */
-	unsigned round; /* windows */
-	uint64_t round_first, round_ns; /* first entry, and time of the first read */
-	unsigned awaited; /* groups */
-	uint64_t await_ns, awaited_ns; /* begin of the wait; last arrival */
-	bool released; /* the last group has arrived: all groups of `table` are due a turn */
+	unsigned count; /* of a round */
+	unsigned made; /* windows with memory: at most WINDOWS_MAX */
+	uint64_t serial; /* number of windows read */
 	struct journal_entry *raw;
 	uint16_t *hash; /* paths; classes in the second half */
 	bool *done, *added; /* entries; places of the order */
-	unsigned unused; /* calls of update_groups_gather() without use */
+	unsigned idle; /* calls of update_groups_gather() without use */
+};
+
+/*
+ * One reader of the journal for the groups of a table. The windows of a round are taken by each group. Bulk behind a full round waits for the groups that have not
+ * taken the round, with a limit; then these groups fall behind.
+ */
+struct export_table {
+	struct export_table *next;
+	struct table_id table;
+	struct update_group *groups;
+	struct journal_cursor *cursor; /* read up to here */
+	struct journal_cursor *hold; /* the tombstones of all groups */
+	bool moved; /* `hold` may advance */
+	/* update_groups_news(): an entry that has made the members due once; up to `upto` for all they may read */
+	uint64_t newest, upto;
+	/* While peers send their tables: the journal is read up to `due`, and again after `rest_ns`. */
+	uint64_t due, rest_ns;
+	uint64_t run, run_due, run_last; /* number of the last run; its end; the last entry read */
+	struct window *window[WINDOWS];
+	unsigned count; /* windows of the round */
+	unsigned late; /* groups with a window left */
+	/* Time of the first read of the round; begin of the wait, 0: none; last arrival. */
+	uint64_t round_ns, wait_ns, arrived_ns;
 };
 
 /* ---- the batch: made and finished within one call ---- */
@@ -485,13 +483,9 @@ struct behind_item {
 struct update_groups {
 	struct update_groups_config c;
 	struct update_group *groups;
-	/* The tables with groups, in no order. `newest`: an entry that has made the members due once; up to `upto` for all they may read. */
-	struct group_table {
-		struct table_id table;
-		uint64_t newest, upto;
-		struct update_group *groups;
-	} * tables;
-	unsigned table_count, table_size;
+	struct export_table *tables; /* with groups, in no order */
+	struct export_table *
+		released; /* the last group of a waiting round has arrived: all groups of the table are due a turn */
 	uint64_t news_head, news_end; /* of the last update_groups_news() */
 	/* All groups have passed the journal up to here; the next pass is due at pass_ns, 0: when there are entries. */
 	uint64_t passed_end, pass_ns;
@@ -527,6 +521,7 @@ struct update_groups {
 		struct journal_entry at[LIVE_ENTRIES];
 	} news;
 	bool live; /* the changes applied now are live */
+	uint64_t passed; /* group_passed() before the batch */
 	bool loading; /* update_groups_gather() */
 	uint64_t now_ns; /* set with `loading`; the time of the messages of the stream */
 	/* update_groups_whole(), and its last values in a ring */
@@ -810,41 +805,69 @@ int offer_route(struct update_group *g, struct offer *o, const struct window_pat
 /* The attributes of an offer were put into a message: route_has_content() finds their hash. */
 void offer_sent(struct update_group *g, const struct offer *o, uint64_t hash);
 
-/* update_group_window.c */
-/* The window that begins at, or before, the next entry of the group, and ends at `end` or before; read if there is none. NULL: *err as of journal_read(). */
-struct window *window_get(struct update_group *g, uint64_t end, int *err);
-void window_view(const struct window_entry *e, struct dest_view *out);
-/* The group has read destinations now: older windows are out of date for the group. */
-void windows_look(struct update_group *g);
-/* The group has read one destination, newer than in all windows. */
-void windows_look_at(struct update_group *g, struct dest_id id);
-/* True if the copy of the destination in the window is older than what the group has read. */
-bool window_is_old(const struct update_group *g, const struct window *w, struct dest_id id);
-/* A turn begins. Between turns of several groups, the windows of one turn stay for the other groups. */
-void windows_turn(struct update_groups *s);
-/* True if the turn has read so much that other groups should use the windows first. */
-bool windows_full(const struct update_group *g);
-/* Bulk in front of `g` waits for groups until this time; 0: does not wait. */
-uint64_t windows_await_ns(const struct update_group *g);
-/* The group has read further, or leaves. */
-void windows_arrive(struct update_group *g, bool leaves);
-
-/* ---- update_group_tables.c ---- */
-
-/* The group joins or leaves the groups of its table. 0, -ENOMEM. */
+/* update_group_tables.c */
+/* The group joins or leaves the groups of its table. 0, -ENOMEM, -ENOSPC. */
 int table_join(struct update_group *g);
 void table_leave(struct update_group *g);
-/* The first group of the table, then table_next. NULL: none. */
-struct update_group *table_groups(const struct update_groups *s, struct table_id table);
 /* True if another group has the same table. */
 bool table_shared(const struct update_group *g);
 /* The groups read the journal up to here. */
 uint64_t groups_end(const struct update_groups *s);
-/* True if the group passes the entries of other tables, up to the first entry of its table, without reading them. */
-bool group_passes(const struct update_group *g);
-void group_pass(struct update_group *g);
+/* True if the journal has an unread entry of the table. */
+bool table_unread(const struct update_groups *s, const struct export_table *t);
+/* Passes the entries of other tables without reading them. */
+void table_pass(struct update_groups *s, struct export_table *t);
+/* Releases the tombstones no longer needed by a group of the table. Not while a batch has changes. */
+void table_release(struct update_groups *s, struct export_table *t);
+
+/* update_group_window.c */
+/* Reads the next window of the table, up to `end`. False: none now; *err as of journal_read(). */
+bool window_read_next(struct update_group *g, uint64_t end, int *err);
+void window_view(const struct window_entry *e, struct dest_view *out);
+/* True if the round is full: other groups should have a turn first. */
+bool windows_full(const struct update_group *g);
+/* Bulk in front of `g` waits for groups until this time; 0: does not wait. */
+uint64_t windows_await_ns(const struct update_group *g);
+/* The group has taken the windows of the round, leaves, or needs none. */
+void windows_arrive(struct update_group *g);
+/* The group does not take the windows of the round: their destinations are dirty. */
+void group_fall(struct update_group *g);
 /* Frees the windows if they have not been used for some time, or with `all`. */
 void windows_tidy(struct update_groups *s, bool all);
+/* The round ends now: groups without the windows fall behind. */
+void round_end(struct export_table *t);
+
+/* update_group_order.c */
+/* All entries up to here were taken, or are dirty. */
+uint64_t group_position(const struct update_group *g);
+/* Tombstones of changes up to here are not needed by the group. */
+uint64_t group_passed(const struct update_group *g);
+/* True if no withdrawal would have to wait at this position. */
+bool group_settled(const struct update_group *g);
+/* The group has nothing to look at, and no withdrawal waits. */
+void order_reset(struct update_group *g);
+/* The group copies the state of `from`, with the same routes. 0, -ENOMEM. */
+int order_copy(struct update_group *g, const struct update_group *from);
+/*
+ * At the entry `at`, or later, for a destination that the group would withdraw: true if the group may. False: a later entry, or a lap over `owed`, brings
+ * the destination again.
+ */
+bool order_may_withdraw(struct update_group *g, uint64_t at, const struct dest_view *view);
+/* In a walk, or for a live change: the group leaves a withdrawal to the last entry of the destination. */
+void order_pass_over(struct update_group *g, struct dest_id id, const struct dest_view *view);
+/* The next visits of `id` look at the destination. */
+void owed_add(struct update_group *g, struct dest_id id);
+void owed_clear(struct update_group *g, struct dest_id id);
+/* The group has not taken an entry of `id` after `position`. */
+void dirty_add(struct update_group *g, struct dest_id id, uint64_t position);
+/* The journal has lapped the reader: all destinations with a change after the position of the group are dirty. */
+void dirty_all(struct update_group *g);
+/* True if waiting withdrawals are allowed now. */
+bool owed_due(const struct update_group *g);
+/* A slice of a lap over `dirty`, or else over `owed`: `visit` evaluates a destination at an entry of the journal. */
+typedef void order_visit(
+	struct update_group *g, struct dest_id id, uint64_t at, const struct dest_view *view);
+void order_lap(struct update_group *g, uint64_t deadline_ns, order_visit *visit);
 
 /* update_group_quick.c */
 /*
@@ -864,9 +887,13 @@ void change_name(struct update_group *g, const struct route_key *k, uint16_t had
 /* Produces one batch or one mark. False: no work now. */
 bool stream_produce(struct update_group *g, uint64_t deadline_ns) RUNS_ON(role_session);
 bool stream_pending(const struct update_group *g);
+/* True if no route is advertised, and the rules allow no route: destinations need not be evaluated. When the rules change, a walk over all follows. */
+bool group_silent(const struct update_group *g);
+/* True if the group need not look at the entry: the best path is unchanged, or an earlier entry of the run has brought all changes. */
+bool entry_skips(const struct update_group *g, const struct window_entry *entry);
 /* As stream_pending(), without the next walk: the members of the next walk begin the walk. */
 bool stream_works(const struct update_group *g);
-/* The time of the next read of the journal, if the journal rests; else 0. */
+/* The time of the next read of the journal, if the journal rests, or bulk waits for other groups; 0: none. */
 uint64_t stream_rest_ns(const struct update_group *g);
 /* True if the walk waits for the slowest member. */
 bool walk_blocked(const struct update_group *g);
@@ -915,9 +942,6 @@ key_pack(struct update_packer *u, const struct route_key *k, uint32_t label)
 }
 void policy_walk_owe(struct update_group *g);
 
-/* update_group_stream.c */
-void owed_clear(struct update_group *g, struct dest_id id);
-
 /* update_group_behind.c */
 void behind_begin(struct update_member *m);
 bool message_is_for(const struct update_member *m, const struct message *msg);
@@ -928,8 +952,8 @@ void behind_mark(struct update_member *m, struct dest_id id, bool present);
 void behind_urge(struct update_member *m, struct dest_id id);
 void behind_run(struct update_member *m, struct output *o) RUNS_ON(role_session);
 bool behind_pending(const struct update_member *m);
-/* Moves the cursor of a member without withdrawals, so that the member holds no tombstones. */
-void behind_pass(struct update_member *m);
+/* Moves the cursor of a member without withdrawals, so that the member holds no tombstones of changes up to `passed`. */
+void behind_pass(struct update_member *m, uint64_t passed);
 /* The peer has read: ends the count of stall_ns. */
 void stall_end(struct update_member *m);
 /*

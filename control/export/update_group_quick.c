@@ -135,7 +135,7 @@ quick_send(struct update_group *g, struct quick *q) RUNS_ON(role_session)
 		.who = q->w->path[q->class->first].peer,
 		.walk = g->serial,
 		.live = q->live,
-		.passed = journal_passed(g->cursor)};
+		.passed = s->passed};
 	unsigned at = q->from;
 
 	for (bool begun = true; g->error == 0; begun = false) {
@@ -187,7 +187,6 @@ quick_done(struct update_group *g, const struct quick *q, unsigned i)
 	const struct window *w = q->w;
 
 	g->set->windows.done[w->order[i]] = true;
-	owed_clear(g, w->id[i]);
 	if (__builtin_expect(g->set->changes != NULL, 0))
 		change_name(g, &w->entry[w->order[i]].key, PATH_HAD_NONE);
 }
@@ -293,9 +292,9 @@ quick_add(
 
 	if (g->error < 0)
 		return;
-	/* in parts, between destinations whose copy is old */
+	/* in parts, between destinations that need a look */
 	for (; from < end && g->error == 0; from = upto + 1) {
-		for (upto = from; upto < end && !window_is_old(g, q->w, q->w->id[upto]);)
+		for (upto = from; upto < end && !bits_has(&g->owed, q->w->id[upto]);)
 			upto++;
 		if (upto == from)
 			continue;
@@ -320,12 +319,10 @@ quick_refuse(struct update_group *g, const struct quick *q)
 	for (unsigned i = q->from; i < q->end; i++) {
 		const struct window_entry *e = &q->w->entry[q->w->order[i]];
 
-		if (e->sequence != (uint32_t)(q->w->first + e->at) ||
-			window_is_old(g, q->w, e->dest) ||
+		if (e->sequence != (uint32_t)(q->w->first + e->at) || bits_has(&g->owed, e->dest) ||
 			adj_rib_out_get(g->out, e->dest).record.v != 0)
 			continue;
 		g->set->windows.done[q->w->order[i]] = true;
-		owed_clear(g, e->dest);
 	}
 }
 
@@ -415,7 +412,7 @@ quick_window(struct update_group *g, struct window *w, uint64_t after, uint64_t 
 
 	memset(s->windows.done, 0, w->count);
 	/* with a trace each destination is evaluated alone */
-	if (!w->copied || s->change_count > 0 || g->behind_count > 0 || g->rules.encode.add_path ||
+	if (s->change_count > 0 || g->behind_count > 0 || g->rules.encode.add_path ||
 		s->tap != NULL || !rules_suit_windows(g) ||
 		(group_limited(g) && withdrawals_come(g)))
 		return;

@@ -95,27 +95,18 @@ copy_begin(struct update_group *g, const struct update_member *m)
 	*n = *g;
 	if (n->walk.over != NULL)
 		n->walk.over = &n->table;
-	if (n->catch_up_walk.over != NULL)
-		n->catch_up_walk.over = &n->table;
 	n->rules = rules_normal(&m->rules);
 	n->edits = NULL;
+	n->owed = n->dirty = (struct bits){0};
 	n->stats = (struct update_group_stats){0};
 	n->id = ++g->set->last_id;
-	n->awaited = false;
-	n->looks = NULL;
-	n->looks_until = 0;
-	windows_look(n);
-	n->owed = (struct bits){0};
-	n->owed_at = 0;
-	n->owed_known = false;
-	n->run = ++g->set->runs; /* the copy does not read the entries that `g` will read */
 	n->members = NULL;
 	n->member_count = n->stream_count = n->ready_count = n->behind_count = 0;
 	n->waiting = n->settling = 0;
 	n->deferred = n->kept = 0;
 	n->rules_due_ns = 0;
-	n->tail = n->cursor = NULL;
-	n->in_table = false;
+	n->tail = NULL;
+	n->reader = NULL;
 	n->out = NULL;
 	n->copy = NULL;
 	n->first = n->last = n->front = arena_calloc(s->c.arena, sizeof(struct message));
@@ -125,9 +116,7 @@ copy_begin(struct update_group *g, const struct update_member *m)
 	if (err == 0)
 		err = edits_copy(n, g);
 	if (err == 0)
-		err = journal_fork(s->journal, g->cursor, &n->cursor);
-	if (err == 0)
-		journal_set_paced(n->cursor);
+		err = order_copy(n, g);
 	if (err == 0)
 		err = table_join(n);
 	n->frozen = true;
@@ -252,8 +241,8 @@ copy_run(struct update_group *g) RUNS_ON(role_session)
 {
 	int more;
 
-	/* Members cannot join a group during its dismantling. Without a cursor copy_begin() has failed. */
-	if (g->copy->left || g->copy->cursor == NULL || !copy_aim(g)) {
+	/* Members cannot join a group during its dismantling. Without a table copy_begin() has failed. */
+	if (g->copy->left || g->copy->reader == NULL || !copy_aim(g)) {
 		if (!update_group_dismantle(g->copy, 0))
 			g->copy = NULL;
 		return true;
@@ -291,6 +280,7 @@ split_run(struct update_group *g)
 	}
 	g->frozen = true;
 	g->rules_due_ns = 0;
+	group_fall(g);
 	err = copy_begin(g, m);
 	if (err < 0)
 		copy_fail(g, err);

@@ -14,6 +14,8 @@
 #define AHEAD_ENTRIES 12u
 #define AHEAD_RECORDS 6u
 #define WALK_IDS 16384u /* ids in one slice: in a policy walk most ids cause no change */
+/* Below this number of advertised routes, a policy that matches few prefixes has denied nearly all destinations. */
+#define SPARSE_ROUTES 4096u
 #define RETRY_NS 50000000u /* before a walk that waits tries again */
 /* Few members hold up bulk for this time, and FEW_FACTOR times the time that the other members needed. */
 #define FEW_NS 30000000u
@@ -60,12 +62,12 @@ offer_withdraws(const struct update_group *g, struct dest_id id, const struct of
 	return offer_none(o) || member_find(g, offer_source(g, id, o)) != NULL;
 }
 
-/* True if the cursor of the group has not read the last change of the destination: a withdrawal must wait for this change. */
+/* True if the group has not passed the last change of the destination: a withdrawal must wait for this change. */
 static bool
 journal_ahead(const struct update_group *g, const struct dest_view *view)
 {
 	struct journal *j = g->set->journal;
-	uint64_t passed = journal_passed(g->cursor);
+	uint64_t passed = group_passed(g);
 	uint32_t ahead = view->sequence - (uint32_t)passed;
 
 	/* A published change need not have an entry yet. A larger distance is an old sequence number that has wrapped. */
@@ -79,7 +81,7 @@ journal_ahead(const struct update_group *g, const struct dest_view *view)
 static void
 walk_end_after(struct update_group *g, struct dest_id id, const struct dest_view *view)
 {
-	uint64_t passed = journal_passed(g->cursor);
+	uint64_t passed = group_passed(g);
 	uint64_t last = passed + (uint32_t)(view->sequence - (uint32_t)passed);
 	struct adj_route r = adj_rib_out_hold(g->out, id), old;
 
@@ -88,46 +90,6 @@ walk_end_after(struct update_group *g, struct dest_id id, const struct dest_view
 		adj_record_put(g->set->records, old.record);
 	if (g->end_after < last)
 		g->end_after = last;
-}
-
-/* Before the horizon may rise: with a settled journal no withdrawal waits, and an incomplete set begins anew. */
-static void
-owed_learn(struct update_group *g)
-{
-	if (g->owed_known || !journal_settled(g->cursor))
-		return;
-	bits_fini(g->set->c.arena, &g->owed);
-	g->owed_at = 0;
-	g->owed_known = true;
-}
-
-static void
-owed_add(struct update_group *g, struct dest_id id)
-{
-	bool had = bits_has(&g->owed, id);
-
-	if (!g->owed_known)
-		return;
-	if (bits_set(g->set->c.arena, &g->owed, id) < 0)
-		g->owed_known = false;
-	else if (!had && g->owed_at > id.v)
-		g->owed_at = id.v; /* by a walk: the second reading returns */
-}
-
-/* The group has read the destination, and no withdrawal waits. */
-void
-owed_clear(struct update_group *g, struct dest_id id)
-{
-	if (g->owed.count > 0)
-		(void)bits_clear(&g->owed, id);
-}
-
-static void
-pass_over(struct update_group *g, struct dest_id id, const struct dest_view *view)
-{
-	owed_learn(g);
-	journal_passed_over(g->set->journal, g->cursor, view);
-	owed_add(g, id);
 }
 
 static bool
@@ -152,7 +114,7 @@ visit_walk(void *ctx, struct dest_id id, const struct dest_view *view)
 	key_copy(&k, view);
 	ahead = journal_ahead(g, view);
 	if (ahead && offer_withdraws(g, id, &o))
-		pass_over(g, id, view);
+		order_pass_over(g, id, view);
 	if (!offer_none(&o) || !ahead)
 		change_apply(g, id, &k, &o, walk, !ahead);
 	else if (walk && adj_rib_out_get(g->out, id).record.v != 0 &&
@@ -162,97 +124,6 @@ visit_walk(void *ctx, struct dest_id id, const struct dest_view *view)
 	return g->error == 0 && !batch_full(g->set);
 }
 
-/* First walk after the journal has lapped the cursor: announces the destinations that changed since. */
-static bool
-visit_announce(void *ctx, struct dest_id id, const struct dest_view *view)
-{
-	struct update_group *g = ctx;
-	struct route_key k;
-	struct offer o;
-	int err;
-
-	if ((int32_t)(view->sequence - g->reach_back) <= 0)
-		return true;
-	key_copy(&k, view);
-	err = offer_get(g, id, view, &o);
-	if (err < 0) {
-		g->error = err;
-		return false;
-	}
-	if (offer_withdraws(g, id, &o))
-		pass_over(g, id, view);
-	if (!offer_none(&o))
-		change_apply(g, id, &k, &o, false, false);
-	return g->error == 0 && !batch_full(g->set);
-}
-
-/* Second walk: withdraws. For a destination that changed later, the journal will bring the last entry. */
-static bool
-visit_withdraw(void *ctx, struct dest_id id, const struct dest_view *view)
-{
-	struct update_group *g = ctx;
-	struct route_key k;
-	struct offer o;
-	int err;
-
-	if (adj_rib_out_get(g->out, id).record.v == 0)
-		return true;
-	key_copy(&k, view);
-	err = offer_get(g, id, view, &o);
-	if (err < 0)
-		g->error = err;
-	else if ((int32_t)(view->sequence - g->upto) <= 0)
-		change_apply(g, id, &k, &o, false, true);
-	else if (offer_withdraws(g, id, &o))
-		/* the last entry may be `aside`, and the change that removed the route may be lost */
-		pass_over(g, id, view);
-	return g->error == 0 && !batch_full(g->set);
-}
-
-static void
-catch_up_begin(struct update_group *g)
-{
-	/* The cursor stays pinned until the end, and holds the tombstones: the id of an advertised destination must not become another prefix. */
-	g->reach_back = (uint32_t)journal_resume(g->set->journal, g->cursor);
-	g->owed_at = 0;
-	g->stats.lapped++;
-	windows_arrive(g, true);
-	g->catch_up = CATCH_UP_ANNOUNCE;
-	g->set->news.none = UINT64_MAX;
-	g->bulk_held = false;
-	g->run = 0;
-	walk_begin_all(&g->catch_up_walk, &g->table);
-}
-
-/* After each batch of the journal: the second walk begins when no withdrawal waits. */
-static void
-catch_up_settle(struct update_group *g)
-{
-	if (g->catch_up != CATCH_UP_READ || !journal_settled(g->cursor))
-		return;
-	g->upto = (uint32_t)journal_position(g->cursor);
-	g->catch_up = CATCH_UP_WITHDRAW;
-	walk_begin_all(&g->catch_up_walk, &g->table);
-}
-
-static void
-catch_up_slice(struct update_group *g, uint64_t deadline_ns)
-{
-	walk_visit *visit = g->catch_up == CATCH_UP_ANNOUNCE ? visit_announce : visit_withdraw;
-
-	bool more = walk_slice(&g->catch_up_walk, WALK_IDS, deadline_ns, now_ns, visit, g);
-
-	windows_look(g);
-	if (more || g->error != 0)
-		return;
-	if (g->catch_up == CATCH_UP_ANNOUNCE) {
-		g->catch_up = CATCH_UP_READ;
-		catch_up_settle(g);
-	} else {
-		g->catch_up = CATCH_UP_NONE;
-	}
-}
-
 /* The id of all shards. */
 static struct dest_id
 entry_id(const struct update_group *g, const struct journal_entry *e)
@@ -260,11 +131,10 @@ entry_id(const struct update_group *g, const struct journal_entry *e)
 	return (struct dest_id){shards_id(&g->set->shards, e->shard, e->dest.v)};
 }
 
-/* Takes one entry. A change may be early; a withdrawal, also to a new source, only where the journal allows it. */
-static void
-journal_take(struct update_group *g, const struct journal_entry *e, const struct dest_view *view)
+/* Evaluates a destination at an entry of the journal, or later. A change may be early; a withdrawal, also to a new source, only where the order allows it. */
+static bool
+dest_take(struct update_group *g, struct dest_id id, uint64_t at, const struct dest_view *view)
 {
-	struct dest_id id = entry_id(g, e);
 	struct route_key k;
 	struct offer o;
 	bool may = true;
@@ -274,30 +144,33 @@ journal_take(struct update_group *g, const struct journal_entry *e, const struct
 	err = offer_get(g, id, view, &o);
 	if (err < 0) {
 		g->error = err;
-		return;
+		return false;
 	}
-	if (offer_withdraws(g, id, &o)) {
-		owed_learn(g);
-		may = journal_may_withdraw(g->cursor, e, view);
-	}
-	if (may)
-		owed_clear(g, id);
-	else
+	if (offer_withdraws(g, id, &o))
+		may = order_may_withdraw(g, at, view);
+	if (!may)
 		owed_add(g, id);
-	g->set->live = !e->bulk;
 	if (!offer_none(&o) || may)
 		change_apply(g, id, &k, &o, false, may);
-	g->set->live = false;
+	return may;
+}
+
+/* In a lap. */
+static void
+visit_lap(struct update_group *g, struct dest_id id, uint64_t at, const struct dest_view *view)
+{
+	if (dest_take(g, id, at, view))
+		owed_clear(g, id);
 }
 
 /*
  * No route is advertised, and the rules allow no route: destinations need not be evaluated. When the rules change, a walk over all destinations follows.
  */
-static bool
-is_silent(const struct update_group *g)
+bool
+group_silent(const struct update_group *g)
 {
-	return rules_silent(&g->rules) && !g->planned && g->catch_up == CATCH_UP_NONE &&
-	       g->deferred == 0 && adj_rib_out_count(g->out) == 0;
+	return rules_silent(&g->rules) && !g->planned && g->deferred == 0 &&
+	       adj_rib_out_count(g->out) == 0;
 }
 
 /* ---- while peers send their tables ---- */
@@ -319,14 +192,13 @@ update_groups_whole(struct update_groups *s, uint64_t sequence)
 }
 
 /*
- * The end of the next run of a group. With several shards a run ends where all parts of the UPDATEs before are in the journal, and is no longer than a
+ * The end of the next run of a table. With several shards a run ends where all parts of the UPDATEs before are in the journal, and is no longer than a
  * batch.
  */
 static uint64_t
-part_end(const struct update_group *g)
+part_end(const struct update_groups *s, const struct export_table *t)
 {
-	const struct update_groups *s = g->set;
-	uint64_t position = journal_position(g->cursor), end = groups_end(s), next = end;
+	uint64_t position = journal_position(t->cursor), end = groups_end(s), next = end;
 	bool fits = false;
 
 	for (unsigned i = 0; i < PARTS_MAX && i < s->part_count; i++) {
@@ -342,51 +214,38 @@ part_end(const struct update_group *g)
 	return next;
 }
 
-/* True if the group has to read an entry. Entries of other tables are passed, maybe later. */
+/* The journal is not read until rest_ns. Marks, walks and laps are not held up. */
 static bool
-journal_holds(const struct update_group *g)
+journal_rests(const struct update_groups *s, const struct export_table *t)
 {
-	return !group_passes(g) ||
-	       journal_newest_of(g->set->journal, g->rules.table) > journal_position(g->cursor);
-}
+	uint64_t position = journal_position(t->cursor);
 
-static bool
-journal_unread(const struct update_group *g)
-{
-	return journal_position(g->cursor) < groups_end(g->set) && journal_holds(g);
-}
-
-/* The journal is not read until rest_ns. Marks and walks are not held up. */
-static bool
-journal_rests(const struct update_group *g)
-{
-	uint64_t position = journal_position(g->cursor);
-
-	if (!g->set->loading || g->kind != WALK_NONE || g->catch_up != CATCH_UP_NONE)
-		return false;
-	return position >= g->due && g->set->now_ns < g->rest_ns &&
-	       journal_head(g->set->journal) - position < REST_ENTRIES;
+	return s->loading && position >= t->due && s->now_ns < t->rest_ns &&
+	       journal_head(s->journal) - position < REST_ENTRIES;
 }
 
 uint64_t
 stream_rest_ns(const struct update_group *g)
 {
-	return journal_rests(g) && journal_head(g->set->journal) != journal_position(g->cursor)
-		       ? g->rest_ns
-		       : 0;
+	const struct export_table *t = g->reader;
+
+	return journal_rests(g->set, t) &&
+			       journal_head(g->set->journal) != journal_position(t->cursor)
+		       ? t->rest_ns
+		       : windows_await_ns(g);
 }
 
 /* All entries up to the head are due now; then the journal rests. */
 static void
-journal_begin(struct update_group *g)
+journal_begin(struct update_groups *s, struct export_table *t)
 {
-	uint64_t position = journal_position(g->cursor), head = part_end(g);
+	uint64_t position = journal_position(t->cursor), head = part_end(s, t);
 
-	if (position < g->due || position >= head)
+	if (position < t->due || position >= head)
 		return;
-	g->due = head;
-	rules_run_end(g->set); /* cached peers must not be older than the head */
-	g->rest_ns = g->set->now_ns + REST_NS;
+	t->due = head;
+	rules_run_end(s); /* cached peers must not be older than the head */
+	t->rest_ns = s->now_ns + REST_NS;
 }
 
 /* With several shards, the rest of the run may have further parts of the same UPDATEs. */
@@ -394,46 +253,72 @@ static bool
 holds_parts(const struct update_group *g)
 {
 	return g->set->shards.count > 1 && g->set->change_count + g->set->quick_count > 0 &&
-	       journal_position(g->cursor) < g->due && journal_reads_again(g->cursor) == 0;
+	       group_position(g) < g->reader->due && g->dirty.count == 0;
 }
 
 /* ---- entries of a window ---- */
 
-/* An entry without a copy of the destination. */
-static void
-entry_look(struct update_group *g, const struct journal_entry *e) RUNS_ON(role_session)
+/* The policy denies most destinations by their prefix, and the group advertises few. */
+static bool
+is_sparse(const struct update_group *g)
 {
+	return g->rules.policy != NULL && policy_asks_few(g->rules.policy) &&
+	       adj_rib_out_count(g->out) < SPARSE_ROUTES && !g->planned && g->set->tap == NULL;
+}
+
+/* The policy of a sparse group refuses the prefix, and no member has a route that a later entry must withdraw. */
+static bool
+is_refused(const struct update_group *g, const struct window_entry *e)
+{
+	return adj_rib_out_get(g->out, e->dest).record.v == 0 &&
+	       !policy_may_permit(g->rules.policy, &e->key.prefix);
+}
+
+bool
+entry_skips(const struct update_group *g, const struct window_entry *entry)
+{
+	return (entry->aside || entry->repeated) && !bits_has(&g->owed, entry->dest);
+}
+
+/* The place in the journal of an entry of a window. */
+static uint64_t
+entry_at(const struct window *w, const struct window_entry *entry)
+{
+	return w->first + entry->at;
+}
+
+/*
+ * Looks at the destination as it is now, newer than the copies. While copies follow, the destination stays owed, so no copy is used.
+ */
+static void
+entry_look(struct update_group *g, const struct window *w, const struct window_entry *entry)
+	RUNS_ON(role_session)
+{
+	const struct shards *s = &g->set->shards;
+	struct dest_id id = entry->dest;
+	uint64_t at = entry_at(w, entry);
+	bool newest = g->window + 1 == g->reader->count;
 	struct dest_view view;
 
-	if (!dest_peek_best(g->table.at[e->shard], e->dest, &view))
-		return; /* the id is free: no group has an interest */
-	journal_take(g, e, &view);
+	if (!dest_peek_best(g->table.at[shards_index(s, id)], shards_local(s, id), &view))
+		owed_clear(g, id); /* the id is free: no group has an interest */
+	else if (!dest_take(g, id, at, &view))
+		return;
+	else if (newest && view.sequence == (uint32_t)at)
+		owed_clear(g, id);
+	else
+		owed_add(g, id);
 }
 
 static void
-entry_take(struct update_group *g, const struct window *w, const struct window_entry *entry,
-	const struct journal_entry *e)
+entry_take(struct update_group *g, const struct window *w, const struct window_entry *entry)
 {
 	struct dest_view view;
 
 	window_view(entry, &view);
 	g->set->from = entry->path != WINDOW_NONE ? &w->path[entry->path] : NULL;
-	journal_take(g, e, &view);
+	(void)dest_take(g, entry->dest, entry_at(w, entry), &view);
 	g->set->from = NULL;
-	if (!w->copied)
-		windows_look(g);
-}
-
-/* True if the group need not look at the entry: the best path is unchanged, or an earlier entry of the run has brought all changes. */
-static bool
-entry_skips(const struct update_group *g, const struct window *w, const struct window_entry *entry)
-{
-	const struct journal_entry e = {.sequence = w->first + entry->at};
-
-	if (!entry->aside && !(entry->repeated && g->run_whole))
-		return false;
-	return !journal_awaits(g->cursor, &e) ||
-	       (g->owed_known && !bits_has(&g->owed, entry->dest));
 }
 
 /* Prefetches a destination of which the window has no copy. */
@@ -458,7 +343,7 @@ entry_prefetch(const struct update_group *g, const struct window *w, unsigned i,
 	if (i >= w->count || g->set->windows.done[i])
 		return;
 	entry = &w->entry[i];
-	if (entry_skips(g, w, entry))
+	if (entry_skips(g, entry))
 		return;
 	if (entry->unread)
 		entry_prefetch_dest(g, entry, record);
@@ -467,14 +352,13 @@ entry_prefetch(const struct update_group *g, const struct window *w, unsigned i,
 		adj_record_prefetch(g->set->records, w->path[entry->path].accepted, record);
 }
 
-/*
- * Takes the other entries in the order of the journal. Returns the sequence of the last entry. An unread entry shows the destination as the destination is now,
- * newer than the copies; so no copy of that destination may follow.
- */
+/* Takes the other entries in the order of the journal. Returns the sequence of the last entry. */
 static uint64_t
 window_take(struct update_group *g, const struct window *w, uint64_t after, uint64_t upto)
 	RUNS_ON(role_session)
 {
+	bool sparse = is_sparse(g);
+
 	for (unsigned i = 0; i < AHEAD_ENTRIES; i++)
 		entry_prefetch(g, w, i, false);
 	for (unsigned i = 0; i < AHEAD_RECORDS; i++)
@@ -484,101 +368,31 @@ window_take(struct update_group *g, const struct window *w, uint64_t after, uint
 
 		entry_prefetch(g, w, i + AHEAD_ENTRIES, false);
 		entry_prefetch(g, w, i + AHEAD_RECORDS, true);
-		if (g->set->windows.done[i])
+		if (g->set->windows.done[i] || entry_at(w, entry) <= after || entry_skips(g, entry))
 			continue;
-		const struct journal_entry e = {.sequence = w->first + entry->at,
-			.table = w->table,
-			.shard = entry->shard,
-			.aside = entry->aside,
-			.bulk = entry->bulk,
-			.dest = shards_local(&g->set->shards, entry->dest)};
-
-		if (e.sequence <= after || entry_skips(g, w, entry))
-			continue;
-		if (e.sequence > upto)
+		if (entry_at(w, entry) > upto)
 			break;
-		if (entry->unread || window_is_old(g, w, entry->dest)) {
-			windows_look_at(g, entry->dest);
-			entry_look(g, &e);
-		} else {
-			entry_take(g, w, entry, &e);
-		}
+		g->set->live = !entry->bulk;
+		if (entry->unread || bits_has(&g->owed, entry->dest))
+			entry_look(g, w, entry);
+		else if (!sparse || !is_refused(g, entry))
+			entry_take(g, w, entry);
+		g->set->live = false;
 		if (g->error != 0 || batch_full(g->set))
-			return e.sequence;
+			return entry_at(w, entry);
 	}
 	return upto;
 }
 
-/* The entry of the last change of a destination of `owed`. If the last change comes after the second reading: an earlier entry, so a withdrawal waits. */
-static struct journal_entry
-owed_entry(const struct update_group *g, struct dest_id id, const struct dest_view *view)
-{
-	const struct journal *j = g->set->journal;
-	uint64_t last = journal_reads_again(g->cursor);
-	uint32_t newer = view->sequence - (uint32_t)last, older = (uint32_t)last - view->sequence;
-	bool waits = newer != 0 && newer <= journal_newest(j) - last;
-
-	return (struct journal_entry){.sequence = waits ? last : last - older,
-		.table = g->rules.table,
-		.shard = (uint8_t)shards_index(&g->set->shards, id),
-		.bulk = journal_bulk(j) > journal_position(g->cursor),
-		.dest = shards_local(&g->set->shards, id)};
-}
-
-/*
- * The second reading (docs/decisions/0002): visits the destinations of `owed` instead of entries, because the ring may have overwritten the entries. False: many
- * destinations, and bulk waits for the members.
- */
+/* Takes the next window of the round. False: nothing was taken. */
 static bool
-owed_gather(struct update_group *g) RUNS_ON(role_session)
+window_gather(struct update_group *g) RUNS_ON(role_session)
 {
-	struct journal *j = g->set->journal;
-	struct dest_view view;
-	struct dest_id id;
+	struct window *w = g->reader->window[g->window];
+	uint64_t after = group_position(g), upto = w->last;
 
-	if (journal_evicted(g->cursor))
-		g->error = -ESTALE;
-	if (g->error != 0 || (g->bulk_held && g->owed.count > BATCH_CHANGES))
-		return false;
-	for (unsigned i = 0; bits_next(&g->owed, &g->owed_at, &id); i++) {
-		const struct shards *s = &g->set->shards;
-
-		windows_look_at(g, id);
-		if (dest_peek_best(g->table.at[shards_index(s, id)], shards_local(s, id), &view)) {
-			struct journal_entry e = owed_entry(g, id, &view);
-
-			journal_take(g, &e, &view);
-		} else {
-			owed_clear(g, id); /* the id is free: no group has an interest */
-		}
-		if (g->error != 0)
-			return false;
-		if (batch_full(g->set) || i >= WINDOW_ENTRIES)
-			return true;
-	}
-	journal_advance(j, g->cursor, journal_reads_again(g->cursor));
-	windows_arrive(g, false);
-	return true;
-}
-
-/* Reads the next entries of the journal, up to `end`. False: no entry was taken. */
-static bool
-window_gather(struct update_group *g, uint64_t end) RUNS_ON(role_session)
-{
-	uint64_t after = journal_position(g->cursor), upto;
-	struct window *w;
-	int err;
-
-	if (g->owed_known && journal_reads_again(g->cursor) != 0)
-		return owed_gather(g);
-	w = window_get(g, end, &err);
-	if (err == -EOVERFLOW)
-		catch_up_begin(g);
-	else if (err < 0)
-		g->error = err;
-	if (w == NULL)
-		return false;
-	upto = g->bulk_held && w->bulk <= w->last ? w->bulk - 1 : w->last;
+	if (g->bulk_held && w->bulk <= w->last)
+		upto = w->bulk - 1;
 	if (upto <= after)
 		return false;
 	quick_window(g, w, after, upto);
@@ -586,36 +400,93 @@ window_gather(struct update_group *g, uint64_t end) RUNS_ON(role_session)
 		upto = window_take(g, w, after, upto);
 	if (g->error != 0)
 		return false;
-	journal_advance(g->set->journal, g->cursor, upto);
-	windows_arrive(g, false);
-	if (journal_position(g->cursor) < upto && !g->owed_known)
-		windows_look(g); /* entries are read a second time: now */
+	g->taken = upto;
+	if (upto < w->last)
+		return true;
+	g->taken = 0;
+	if (g->window + 1 == g->reader->count)
+		windows_arrive(g);
+	else
+		g->window++;
 	return true;
 }
 
-static void
+/* Reads the next window of the table, for all groups. False: none now. */
+static bool
+table_read(struct update_group *g) RUNS_ON(role_session)
+{
+	struct update_groups *s = g->set;
+	struct export_table *t = g->reader;
+	bool read;
+	int err;
+
+	if (!table_unread(s, t) || journal_rests(s, t))
+		return false;
+	journal_begin(s, t);
+	read = window_read_next(g, s->shards.count > 1 ? t->due : groups_end(s), &err);
+	if (err < 0 && err != -EOVERFLOW)
+		g->error = err;
+	return read;
+}
+
+/* Waiting bulk of the group holds up the reader of the table only up to here. */
+static bool
+is_far(const struct update_group *g)
+{
+	return journal_head(g->set->journal) - journal_position(g->reader->cursor) >= BULK_HELD_MAX;
+}
+
+/* One step of the group towards the end of the journal. False: nothing can be done now. */
+static bool
+journal_step(struct update_group *g, uint64_t deadline_ns) RUNS_ON(role_session)
+{
+	if (group_silent(g)) {
+		windows_arrive(g);
+		order_reset(g);
+		return table_read(g);
+	}
+	if (g->dirty.count > 0) {
+		bool read = (!g->bulk_held || is_far(g)) && table_read(g);
+
+		group_fall(g);
+		if (g->bulk_held)
+			return read;
+		order_lap(g, deadline_ns, visit_lap);
+		return true;
+	}
+	if (g->window < g->reader->count) {
+		if (window_gather(g))
+			return true;
+		if (g->error != 0 || !g->bulk_held || !is_far(g))
+			return false;
+		group_fall(g);
+		return true;
+	}
+	if (owed_due(g)) {
+		if (g->bulk_held && g->owed.count > BATCH_CHANGES)
+			return false;
+		order_lap(g, deadline_ns, visit_lap);
+		return true;
+	}
+	if (!table_read(g))
+		return false;
+	if (g->window < g->reader->count)
+		(void)window_gather(g);
+	return true;
+}
+
+/* True: progress was made. */
+static bool
 journal_gather(struct update_group *g, uint64_t deadline_ns) RUNS_ON(role_session)
 {
-	if (is_silent(g)) {
-		g->run = 0;
-		g->owed_at = 0;
-		journal_advance(g->set->journal, g->cursor, journal_head(g->set->journal));
-		windows_arrive(g, false);
-		return;
-	}
-	if (journal_rests(g))
-		return;
-	journal_begin(g);
-	while (!batch_full(g->set) && !journal_rests(g)) {
-		uint64_t end = g->set->shards.count > 1 ? g->due : groups_end(g->set);
+	bool any = false;
 
-		if (!window_gather(g, end))
-			return;
-		catch_up_settle(g);
-		if (g->catch_up == CATCH_UP_WITHDRAW ||
-			(now_ns() >= deadline_ns && !holds_parts(g)))
-			return;
+	while (!batch_full(g->set) && g->error == 0 && journal_step(g, deadline_ns)) {
+		any = true;
+		if (now_ns() >= deadline_ns && !holds_parts(g))
+			break;
 	}
+	return any;
 }
 
 /* ---- live changes before bulk ---- */
@@ -625,7 +496,7 @@ static void
 tail_need(struct update_group *g)
 {
 	if (g->first != g->last && g->tail == NULL)
-		(void)journal_hold(g->set->journal, g->cursor, &g->tail);
+		(void)journal_hold(g->set->journal, g->reader->hold, &g->tail);
 }
 
 static uint64_t bulk_max(const struct update_group *g);
@@ -637,10 +508,13 @@ static uint64_t bulk_max(const struct update_group *g);
 static bool
 live_waits(const struct update_group *g)
 {
-	return g->error == 0 && !g->frozen && !g->paused && !is_silent(g) && journal_holds(g) &&
+	uint64_t position = group_position(g);
+
+	return g->error == 0 && !g->frozen && !g->paused && !group_silent(g) &&
 	       (g->ready_count > 0 || g->behind_count > 0 || g->kept < bulk_max(g)) &&
-	       (g->catch_up == CATCH_UP_ANNOUNCE || g->catch_up == CATCH_UP_WITHDRAW ||
-		       journal_bulk(g->set->journal) > journal_position(g->cursor));
+	       (g->dirty.count > 0 ||
+		       (journal_newest_of(g->set->journal, g->rules.table) > position &&
+			       journal_bulk(g->set->journal) > position));
 }
 
 static bool slowest_fall_behind(struct update_group *g, uint64_t deadline_ns);
@@ -664,13 +538,12 @@ static bool
 live_announce(struct update_group *g, uint64_t deadline_ns) RUNS_ON(role_session)
 {
 	struct update_groups *s = g->set;
-	uint64_t passed = journal_passed(g->cursor), version = g->version;
+	uint64_t passed = group_passed(g), version = g->version;
 
+	tail_need(g); /* marks that were added since */
 	while (g->kept >= s->c.kept_max)
 		if (!slowest_fall_behind(g, deadline_ns) || now_ns() >= deadline_ns)
 			return false;
-	tail_need(g);
-	journal_pin(g->cursor);
 	s->live = true;
 	for (unsigned i = 0; i < s->news.count && g->error == 0; i++) {
 		const struct journal_entry *e = &s->news.at[i];
@@ -679,18 +552,20 @@ live_announce(struct update_group *g, uint64_t deadline_ns) RUNS_ON(role_session
 		struct dest_view view;
 		struct offer o;
 
-		if (e->table.v != g->rules.table.v || e->sequence <= journal_position(g->cursor) ||
+		if (e->table.v != g->rules.table.v ||
+			(e->sequence <= group_position(g) && !bits_has(&g->dirty, id)) ||
 			!dest_peek_best(g->table.at[e->shard], e->dest, &view))
 			continue;
 		/* a further route could come before the withdrawal that makes room for it */
 		if (group_limited(g) && adj_rib_out_get(g->out, id).record.v == 0)
 			continue;
-		windows_look_at(g, id);
+		if (g->window < g->reader->count)
+			owed_add(g, id);
 		g->error = offer_get(g, id, &view, &o);
 		if (g->error != 0 || offer_none(&o))
 			continue;
 		if (offer_withdraws(g, id, &o))
-			pass_over(g, id, &view);
+			order_pass_over(g, id, &view);
 		key_copy(&k, &view);
 		change_apply(g, id, &k, &o, false, false);
 		if (batch_full(s))
@@ -699,8 +574,6 @@ live_announce(struct update_group *g, uint64_t deadline_ns) RUNS_ON(role_session
 	(void)changes_finish(g, passed);
 	s->live = false;
 	tail_need(g);
-	if (g->catch_up == CATCH_UP_NONE)
-		journal_unpin(g->cursor);
 	return g->version != version || g->error != 0;
 }
 
@@ -921,11 +794,10 @@ walk_gather(struct update_group *g, uint64_t deadline_ns)
 		else
 			change_apply(g, DEST_DEFAULT, &k, &o, g->kind == WALK_SEND, true);
 	}
-	if (is_silent(g))
+	if (group_silent(g))
 		g->walk.next = g->walk.end;
 	if (!batch_full(g->set) && g->error == 0)
 		walk_slice(&g->walk, WALK_IDS, deadline_ns, now_ns, visit_walk, g);
-	windows_look(g);
 }
 
 static bool
@@ -939,40 +811,31 @@ static bool
 bulk_waits(struct update_group *g, uint64_t deadline_ns)
 {
 	struct journal *j = g->set->journal;
-	uint64_t position = journal_position(g->cursor);
-	bool bulk = journal_bulk(j) > position;
+	bool bulk = g->dirty.count > 0 || journal_bulk(j) > group_position(g);
 
 	if (g->kind == WALK_NONE && (!bulk || !g->bulk)) {
 		g->walk_began_ns = now_ns();
 		g->blocked_ns = g->waited_ns = g->few_since_ns = 0;
 	}
 	g->bulk = bulk;
-	return bulk && !journal_pressed(j) && journal_head(j) - position < BULK_HELD_MAX &&
-	       !bulk_may_run(g, deadline_ns);
+	return bulk && !journal_pressed(j) && !bulk_may_run(g, deadline_ns);
 }
 
-/* Fills the batch. The journal and a walk alternate. */
-static void
+/* Fills the batch. The journal and a walk alternate. True: progress was made. */
+static bool
 gather(struct update_group *g, uint64_t deadline_ns) RUNS_ON(role_session)
 {
 	while (g->kept >= g->set->c.kept_max)
 		if (!slowest_fall_behind(g, deadline_ns) || now_ns() >= deadline_ns)
-			return;
-	if (g->catch_up == CATCH_UP_ANNOUNCE || g->catch_up == CATCH_UP_WITHDRAW) {
-		catch_up_slice(g, deadline_ns);
-		return;
-	}
-	if (g->catch_up == CATCH_UP_READ) {
-		journal_gather(g, deadline_ns);
-		return;
-	}
+			return false;
 	g->walk_turn = !g->walk_turn;
 	if (g->walk_turn && walk_runs(g) && bulk_may_run(g, deadline_ns)) {
+		group_fall(g); /* the copies are older than what the walk shows */
 		walk_gather(g, deadline_ns);
-		return;
+		return true;
 	}
 	g->bulk_held = bulk_waits(g, deadline_ns);
-	journal_gather(g, deadline_ns);
+	return journal_gather(g, deadline_ns);
 }
 
 /* ---- walks ---- */
@@ -1061,7 +924,7 @@ policy_walk_start(struct update_group *g)
 static bool
 routes_await(const struct update_group *g)
 {
-	return journal_passed(g->cursor) < g->end_after ||
+	return group_passed(g) < g->end_after ||
 	       (g->walk_unsent && g->set->plan[g->rules.family].peer_count > 0);
 }
 
@@ -1081,14 +944,15 @@ walk_awaits(const struct update_group *g)
 {
 	return !walk_runs(g) &&
 	       (g->kind == WALK_SEND ? routes_await(g)
-				     : rest_due(g) && journal_passed(g->cursor) < g->end_after);
+				     : rest_due(g) && group_passed(g) < g->end_after);
 }
 
 /* EoRR would remove routes before the journal allows the withdrawal. */
 static bool
 withdrawals_await(const struct update_group *g)
 {
-	return g->deferred > 0 && journal_head(g->set->journal) != journal_position(g->cursor);
+	return g->deferred > 0 &&
+	       (g->held != 0 || journal_head(g->set->journal) != group_position(g));
 }
 
 /*
@@ -1117,8 +981,6 @@ walk_step(struct update_group *g) RUNS_ON(role_session)
 {
 	bool whole;
 
-	if (g->catch_up != CATCH_UP_NONE)
-		return false;
 	if (walk_late_end(g))
 		return true;
 	if (walk_runs(g))
@@ -1163,13 +1025,19 @@ walk_step(struct update_group *g) RUNS_ON(role_session)
 
 /* ---- production ---- */
 
-/* The journal is not read until all groups have read the windows of the round. */
+/* True if the group has a window, a lap, or a further part of the journal to read. */
 static bool
-rounds_wait(const struct update_group *g)
+journal_works(const struct update_group *g)
 {
-	uint64_t until = windows_await_ns(g);
+	const struct export_table *t = g->reader;
+	uint64_t until;
 
-	return until != 0 && now_ns() < until;
+	if (g->dirty.count > 0 || g->window < t->count || owed_due(g))
+		return true;
+	if (!table_unread(g->set, t) || journal_rests(g->set, t))
+		return false;
+	until = windows_await_ns(g);
+	return until == 0 || now_ns() >= until;
 }
 
 bool
@@ -1179,9 +1047,8 @@ stream_works(const struct update_group *g)
 		return false;
 	if (g->frozen)
 		return true;
-	if (g->catch_up != CATCH_UP_NONE || split_pending(g) || settle_pending(g) ||
-		(journal_unread(g) && !journal_rests(g) && !(g->bulk_held && walk_blocked(g)) &&
-			!rounds_wait(g)))
+	if (split_pending(g) || settle_pending(g) ||
+		(journal_works(g) && !(g->bulk_held && walk_blocked(g))))
 		return true;
 	if (g->kind == WALK_NONE)
 		return g->policy_end > 0;
@@ -1196,26 +1063,9 @@ stream_pending(const struct update_group *g)
 	return stream_works(g) || (g->error == 0 && g->kind == WALK_NONE && g->waiting > 0);
 }
 
-/* The positions of a group: any kind of progress changes one of them. */
-struct positions {
-	uint64_t journal, owed, walk, catch_up_walk, catch_up, default_due;
-};
-
-static struct positions
-positions_of(const struct update_group *g)
-{
-	return (struct positions){.journal = journal_position(g->cursor),
-		.owed = g->owed_at,
-		.walk = g->walk.next,
-		.catch_up_walk = g->catch_up_walk.next,
-		.catch_up = g->catch_up,
-		.default_due = g->default_due};
-}
-
 bool
 stream_produce(struct update_group *g, uint64_t deadline_ns)
 {
-	struct positions before, now;
 	uint64_t passed;
 	bool done, quick;
 
@@ -1224,26 +1074,23 @@ stream_produce(struct update_group *g, uint64_t deadline_ns)
 	tail_need(g); /* marks that were added since */
 	if (split_run(g))
 		return true;
-	if (g->frozen)
+	if (g->frozen) {
+		group_fall(g);
 		return false;
+	}
 	if (walk_step(g) || settle_step(g)) {
 		g->version++;
 		return true;
 	}
-	before = positions_of(g);
-	passed = journal_passed(g->cursor);
-	journal_pin(g->cursor);
-	gather(g, deadline_ns);
-	now = positions_of(g);
-	done = g->set->change_count + g->set->quick_count > 0 ||
-	       memcmp(&now, &before, sizeof(now)) != 0;
+	passed = g->set->passed = group_passed(g);
+	done = gather(g, deadline_ns);
 	quick = g->set->quick_count > 0;
 	/* the last term: members that are behind wait for a place in the journal */
 	if (!changes_finish(g, passed) && (quick || (done && g->behind_count > 0)))
 		g->version++;
 	g->set->quick_count = 0;
 	tail_need(g);
-	if (g->catch_up == CATCH_UP_NONE)
-		journal_unpin(g->cursor);
+	if (g->reader->moved || journal_pressed(g->set->journal))
+		table_release(g->set, g->reader);
 	return done;
 }

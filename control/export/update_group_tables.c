@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
- * The groups of a thread by table. A change concerns one table, so a turn of the thread visits the groups of that table alone. The groups of the other tables
- * pass the entry later: many entries at once, before a turn of their own, or when a shard waits for the readers of the journal.
+ * The groups of a thread by table. The groups of a table have one reader of the journal. A change concerns one table, so a turn of the thread visits the groups of
+ * that table alone. The other tables pass the entry later: many entries at once, before a turn of their own, or when a shard waits for the readers of the journal.
  */
 #include "control/export/update_group_impl.h"
 
@@ -10,93 +10,118 @@
 
 #define PASS_ENTRIES 16384u
 #define PASS_NS 20000000u
-#define TABLES_MIN 16u
 
 /* ---- the tables ---- */
 
-static struct group_table *
+static struct export_table *
 table_find(const struct update_groups *s, struct table_id table)
 {
-	for (unsigned i = 0; i < s->table_count; i++)
-		if (s->tables[i].table.v == table.v)
-			return &s->tables[i];
-	return NULL;
-}
+	struct export_table *t = s->tables;
 
-struct update_group *
-table_groups(const struct update_groups *s, struct table_id table)
-{
-	const struct group_table *t = table_find(s, table);
-
-	return t != NULL ? t->groups : NULL;
-}
-
-/* A new table. NULL: no memory. */
-static struct group_table *
-table_add(struct update_groups *s, struct table_id table)
-{
-	struct group_table *t;
-
-	if (s->table_count == s->table_size) {
-		unsigned size = s->table_size > 0 ? 2 * s->table_size : TABLES_MIN;
-		struct group_table *more = arena_alloc(s->c.arena, size * sizeof(*more));
-
-		if (more == NULL)
-			return NULL;
-		if (s->table_count > 0)
-			memcpy(more, s->tables, s->table_count * sizeof(*more));
-		arena_free(s->c.arena, s->tables);
-		s->tables = more;
-		s->table_size = size;
-	}
-	t = &s->tables[s->table_count++];
-	*t = (struct group_table){.table = table};
+	while (t != NULL && t->table.v != table.v)
+		t = t->next;
 	return t;
+}
+
+static void
+table_free(struct update_groups *s, struct export_table *t)
+{
+	struct export_table **at = &s->tables;
+
+	while (*at != t)
+		at = &(*at)->next;
+	*at = t->next;
+	if (s->released == t)
+		s->released = NULL;
+	if (t->hold != NULL)
+		journal_unsubscribe(s->journal, t->hold);
+	if (t->cursor != NULL)
+		journal_unsubscribe(s->journal, t->cursor);
+	arena_free(s->c.arena, t);
+}
+
+/* A new table. 0, -ENOMEM, -ENOSPC. */
+static int
+table_add(struct update_groups *s, struct table_id table, struct export_table **out)
+{
+	struct export_table *t = arena_calloc(s->c.arena, sizeof(*t));
+	int err;
+
+	if (t == NULL)
+		return -ENOMEM;
+	t->table = table;
+	t->next = s->tables;
+	s->tables = t;
+	err = journal_subscribe(s->journal, &t->cursor);
+	if (err == 0)
+		err = journal_hold(s->journal, t->cursor, &t->hold);
+	if (err < 0) {
+		table_free(s, t);
+		return err;
+	}
+	journal_set_patience(t->cursor, JOURNAL_WAIT);
+	journal_set_patience(t->hold, JOURNAL_WAIT);
+	journal_set_paced(t->cursor);
+	*out = t;
+	return 0;
 }
 
 int
 table_join(struct update_group *g)
 {
-	struct update_groups *s = g->set;
-	struct group_table *t = table_find(s, g->rules.table);
+	struct export_table *t = table_find(g->set, g->rules.table);
+	int err = t == NULL ? table_add(g->set, g->rules.table, &t) : 0;
 
-	if (t == NULL)
-		t = table_add(s, g->rules.table);
-	if (t == NULL)
-		return -ENOMEM;
+	if (err < 0)
+		return err;
 	g->table_next = t->groups;
 	g->table_prev = NULL;
 	if (t->groups != NULL)
 		t->groups->table_prev = g;
 	t->groups = g;
-	g->in_table = true;
+	g->reader = t;
 	return 0;
 }
 
 void
 table_leave(struct update_group *g)
 {
-	struct update_groups *s = g->set;
-	struct group_table *t;
+	struct export_table *t = g->reader;
 
-	if (!g->in_table)
+	if (t == NULL)
 		return;
-	g->in_table = false;
-	t = table_find(s, g->rules.table);
+	windows_arrive(g);
+	g->reader = NULL;
 	if (g->table_next != NULL)
 		g->table_next->table_prev = g->table_prev;
 	if (g->table_prev != NULL)
 		g->table_prev->table_next = g->table_next;
 	else
 		t->groups = g->table_next;
+	t->moved = true;
 	if (t->groups == NULL)
-		*t = s->tables[--s->table_count];
+		table_free(g->set, t);
 }
 
 bool
 table_shared(const struct update_group *g)
 {
 	return g->table_next != NULL || g->table_prev != NULL;
+}
+
+void
+table_release(struct update_groups *s, struct export_table *t)
+{
+	uint64_t passed = journal_position(t->cursor);
+
+	t->moved = false;
+	for (const struct update_group *g = t->groups; g != NULL; g = g->table_next) {
+		uint64_t of = group_passed(g);
+
+		if (of < passed)
+			passed = of;
+	}
+	journal_advance(s->journal, t->hold, passed);
 }
 
 /* ---- entries of other tables ---- */
@@ -110,24 +135,26 @@ groups_end(const struct update_groups *s)
 }
 
 bool
-group_passes(const struct update_group *g)
+table_unread(const struct update_groups *s, const struct export_table *t)
 {
-	return g->catch_up == CATCH_UP_NONE && g->behind_count == 0 && !g->frozen;
+	uint64_t position = journal_position(t->cursor);
+
+	return position < groups_end(s) && journal_newest_of(s->journal, t->table) > position;
 }
 
 void
-group_pass(struct update_group *g)
+table_pass(struct update_groups *s, struct export_table *t)
 {
-	if (group_passes(g) &&
-		journal_pass(g->set->journal, g->cursor, g->rules.table, groups_end(g->set)))
-		windows_arrive(g, false);
+	t->moved |= journal_pass(s->journal, t->cursor, t->table, groups_end(s));
+	if (t->moved)
+		table_release(s, t);
 }
 
 /* True if entries of other tables may be what the group, or a member behind, waits for. */
 static bool
 group_awaits(const struct update_group *g)
 {
-	return !group_passes(g) || g->kind != WALK_NONE || g->deferred > 0;
+	return g->kind != WALK_NONE || g->deferred > 0 || g->behind_count > 0;
 }
 
 static bool
@@ -155,12 +182,12 @@ members_due(const struct update_group *g, update_due *due, void *ctx)
 static void
 groups_pass(struct update_groups *s, uint64_t end, update_due *due, void *ctx)
 {
-	for (struct update_group *g = s->groups; g != NULL; g = g->next) {
-		group_pass(g);
-		/* the pass may allow withdrawals that waited: their entries are read again */
+	for (struct export_table *t = s->tables; t != NULL; t = t->next)
+		table_pass(s, t);
+	for (const struct update_group *g = s->groups; g != NULL; g = g->next)
+		/* the pass may allow waiting withdrawals */
 		if (group_awaits(g) || stream_works(g))
 			members_due(g, due, ctx);
-	}
 	s->passed_end = end;
 	s->pass_ns = 0;
 }
@@ -176,8 +203,7 @@ update_groups_news(struct update_groups *s, update_due *due, void *ctx)
 		return;
 	s->news_head = head;
 	s->news_end = end;
-	for (unsigned i = 0; i < s->table_count; i++) {
-		struct group_table *t = &s->tables[i];
+	for (struct export_table *t = s->tables; t != NULL; t = t->next) {
 		uint64_t newest = journal_newest_of(s->journal, t->table);
 
 		if (newest <= t->newest && newest <= t->upto)
@@ -200,8 +226,11 @@ void
 update_groups_others(
 	const struct update_groups *s, const struct update_turn *t, update_due *due, void *ctx)
 {
-	for (unsigned i = 0; i < (t->table[1].v != t->table[0].v ? 2 : 1); i++)
-		for (const struct update_group *g = table_groups(s, t->table[i]); g != NULL;
+	for (unsigned i = 0; i < (t->table[1].v != t->table[0].v ? 2 : 1); i++) {
+		const struct export_table *of = table_find(s, t->table[i]);
+
+		for (const struct update_group *g = of != NULL ? of->groups : NULL; g != NULL;
 			g = g->table_next)
 			members_due(g, due, ctx);
+	}
 }

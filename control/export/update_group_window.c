@@ -1,8 +1,9 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
- * Windows: the groups of a thread read the same entries of the journal. The first group copies the destinations of some hundred entries, and the attributes of
- * their best paths; the other groups use the copies. A window shows the table at the time of the copy. A later change of a destination has an entry behind the
- * window, so a group that uses an old window acts like a group that read the destinations at that time (docs/decisions/0013).
+ * Windows: the groups of a table read the journal together. The first group copies the destinations of some hundred entries, and the attributes of
+ * their best paths; all groups use the copies. A window shows the table at the time of the copy. A later change of a destination has an entry behind the window,
+ * so a group with an old window acts like a group at the time of the copy (docs/decisions/0013). Without the windows of a
+ * round a group falls behind, and visits the destinations later.
  */
 #include "control/export/update_group_impl.h"
 
@@ -17,8 +18,6 @@
 #define AHEAD_PATHS 16u
 #define AHEAD_SLOTS 10u
 #define AHEAD_SETS 5u
-/* Below this number of advertised routes, a policy that matches few prefixes has denied nearly all destinations. */
-#define SPARSE_ROUTES 4096u
 #define UNUSED_MAX 64u
 /*
  * A full round waits for await_ns after the last arrival, and AWAIT_FACTOR times the time from the begin of the round to the last arrival, so that receivers on a
@@ -26,32 +25,6 @@
  */
 #define AWAIT_FACTOR 2u
 #define AWAIT_MAX 20u
-#define LOOKS_BITS 16384u
-
-/* ---- groups wait for each other ---- */
-
-static void
-await_end(struct update_groups *s, bool straggle)
-{
-	for (struct update_group *g = s->groups; g != NULL && s->windows.awaited > 0; g = g->next) {
-		if (!g->awaited)
-			continue;
-		g->awaited = false;
-		g->straggles = straggle;
-		s->windows.awaited--;
-	}
-}
-
-static uint64_t
-await_until(const struct update_groups *s)
-{
-	const struct windows *ws = &s->windows;
-	uint64_t others = ws->awaited_ns - ws->round_ns;
-	uint64_t next = ws->awaited_ns + s->c.await_ns + AWAIT_FACTOR * others;
-	uint64_t last = ws->await_ns + AWAIT_MAX * s->c.await_ns;
-
-	return next < last ? next : last;
-}
 
 /* ---- memory ---- */
 
@@ -62,7 +35,6 @@ window_clear(struct update_groups *s, struct window *w)
 		adj_record_put(s->records, w->path[i].record);
 	w->count = w->path_count = w->class_count = w->ordered = 0;
 	w->room_used = w->base_used = 0;
-	w->serial = 0;
 }
 
 static void
@@ -98,31 +70,36 @@ buffers_free(struct update_groups *s)
 	ws->done = ws->added = NULL;
 }
 
-/* No window is left. */
+/* Nothing is owed to a group without unread entries. */
 static void
-windows_forget(struct update_group *g)
+owed_free(struct update_group *g)
 {
-	windows_look(g);
-	arena_free(g->set->c.arena, g->looks);
-	g->looks = NULL;
-	g->looks_until = 0;
-	if (g->owed.count == 0 || journal_settled(g->cursor)) /* no withdrawal waits */
-		bits_fini(g->set->c.arena, &g->owed);
+	if (g->reader != NULL && g->window == g->reader->count && g->held == 0 && group_settled(g))
+		order_reset(g);
 }
 
 void
 windows_tidy(struct update_groups *s, bool all)
 {
 	struct windows *ws = &s->windows;
+	struct window *w;
 
-	if (ws->raw == NULL || (!all && (ws->awaited > 0 || ws->unused++ < UNUSED_MAX)))
+	if (ws->raw == NULL || (!all && ws->idle++ < UNUSED_MAX))
 		return;
-	for (unsigned i = 0; i <= WINDOWS; i++)
-		window_fini(s, &ws->at[i]);
+	for (struct export_table *t = s->tables; t != NULL; t = t->next) {
+		if (t->wait_ns != 0)
+			return;
+		round_end(t);
+	}
+	while ((w = ws->unused) != NULL) {
+		ws->unused = w->next;
+		window_fini(s, w);
+		arena_free(s->c.arena, w);
+		ws->made--;
+	}
 	for (struct update_group *g = s->groups; g != NULL; g = g->next)
-		windows_forget(g);
+		owed_free(g);
 	buffers_free(s);
-	ws->next = ws->round = 0;
 	s->told.group = NULL;
 	s->run_valid = false;
 }
@@ -155,8 +132,6 @@ window_reserve(struct update_groups *s, struct window *w)
 	struct arena *a = s->c.arena;
 	unsigned n = s->windows.size;
 
-	if (w->entry != NULL)
-		return 0;
 	w->entry = arena_alloc(a, n * sizeof(*w->entry));
 	w->path = arena_alloc(a, n * sizeof(*w->path));
 	w->class = arena_alloc(a, n * sizeof(*w->class));
@@ -292,21 +267,8 @@ best_copy(struct rib_path *to, const struct rib_path *p)
 	to->time_s = p->time_s;
 }
 
-/* True if a sparse group does nothing for the destination: the policy refuses the prefix, and no member has a route that a later entry must withdraw. */
+/* False: no room, so the window ends before this entry. */
 static bool
-is_refused(const struct update_group *g, struct dest_id id, const struct dest_view *view)
-{
-	return adj_rib_out_get(g->out, id).record.v == 0 &&
-	       !policy_may_permit(g->rules.policy, &view->prefix);
-}
-
-enum copy {
-	COPY_DONE,
-	COPY_REFUSED, /* the entry needs no place in the window */
-	COPY_NO_ROOM, /* the window ends before this entry */
-};
-
-static enum copy
 entry_copy(struct update_group *g, struct window *w, struct window_entry *e,
 	const struct journal_entry *from, unsigned mask)
 {
@@ -316,11 +278,7 @@ entry_copy(struct update_group *g, struct window *w, struct window_entry *e,
 	if (!dest_peek_best(g->table.at[from->shard], from->dest, &view)) {
 		e->eligible = 0;
 		e->unread = true; /* the id is free: no group has an interest */
-		return COPY_DONE;
-	}
-	if (w->refuses && is_refused(g, e->dest, &view)) {
-		owed_clear(g, e->dest);
-		return COPY_REFUSED;
+		return true;
 	}
 	key_copy(&e->key, &view);
 	e->sequence = view.sequence;
@@ -328,25 +286,23 @@ entry_copy(struct update_group *g, struct window *w, struct window_entry *e,
 	e->eligible = view.paths != NULL ? view.paths->eligible : 0;
 	e->path = WINDOW_NONE;
 	if (e->eligible == 0)
-		return COPY_DONE;
+		return true;
 	best_copy(&e->best, &view.paths->path[0]);
-	if (!w->copied)
-		return COPY_DONE;
 	if (w->count > 0 && !e[-1].unread && e[-1].path != WINDOW_NONE && e[-1].shard == e->shard &&
 		e[-1].best.accepted.v == e->best.accepted.v &&
 		e[-1].best.peer.v == e->best.peer.v && e->best.peer.v != PEER_SELF.v)
 		e->path = e[-1].path;
 	else
 		e->path = path_find(s, w, from->shard, &e->best, mask);
-	return e->path != WINDOW_NONE ? COPY_DONE : COPY_NO_ROOM;
+	return e->path != WINDOW_NONE;
 }
 
 /* A destination of the run that an earlier entry has. */
 static bool
-is_repeated(struct update_groups *s, const struct window *w, struct dest_id id)
+is_repeated(struct update_groups *s, const struct export_table *t, struct dest_id id)
 {
 	uint64_t *slot = &s->seen[id.v & ((1u << SEEN_BITS) - 1)];
-	uint64_t as = w->run << SEEN_BITS | id.v >> SEEN_BITS;
+	uint64_t as = t->run << SEEN_BITS | id.v >> SEEN_BITS;
 	bool repeated = *slot == as;
 
 	*slot = as;
@@ -356,19 +312,20 @@ is_repeated(struct update_groups *s, const struct window *w, struct dest_id id)
 /* Chooses the entries of the table. */
 static void
 window_choose(struct update_group *g, struct window *w, const struct journal_entry *raw, unsigned n,
-	struct journal_prefetch *p)
+	bool copied, struct journal_prefetch *p)
 {
 	struct update_groups *s = g->set;
+	const struct export_table *t = g->reader;
 
-	journal_prefetch_begin(p, &s->shards, w->copied);
+	journal_prefetch_begin(p, &s->shards, true);
 	for (unsigned i = 0; i < n; i++) {
 		struct dest_id id = {shards_id(&s->shards, raw[i].shard, raw[i].dest.v)};
 		struct window_entry *e = &w->entry[w->count];
 		bool repeated;
 
-		if (raw[i].table.v != w->table.v)
+		if (raw[i].table.v != t->table.v)
 			continue;
-		repeated = !raw[i].aside && is_repeated(s, w, id);
+		repeated = !raw[i].aside && is_repeated(s, t, id);
 		e->at = (uint16_t)(raw[i].sequence - w->first);
 		e->dest = id;
 		e->path = e->next = WINDOW_NONE;
@@ -376,7 +333,7 @@ window_choose(struct update_group *g, struct window *w, const struct journal_ent
 		e->bulk = raw[i].bulk;
 		e->aside = raw[i].aside;
 		e->repeated = repeated;
-		e->unread = raw[i].aside || repeated;
+		e->unread = raw[i].aside || repeated || !copied;
 		if (raw[i].bulk && w->bulk == UINT64_MAX)
 			w->bulk = raw[i].sequence;
 		w->live |= !raw[i].bulk;
@@ -389,7 +346,7 @@ window_choose(struct update_group *g, struct window *w, const struct journal_ent
 /* Copies the destinations of up to JOURNAL_PREFETCH_MAX entries. False: the room is used up. */
 static bool
 window_part(struct update_group *g, struct window *w, const struct journal_entry *raw, unsigned n,
-	unsigned mask)
+	bool copied, unsigned mask)
 {
 	const struct journal_prefetch_ahead ahead = {.dests = AHEAD_DESTS,
 		.paths = AHEAD_PATHS,
@@ -398,26 +355,20 @@ window_part(struct update_group *g, struct window *w, const struct journal_entry
 	struct journal_prefetch prefetch;
 	unsigned i = w->count, at = 0, count;
 
-	window_choose(g, w, raw, n, &prefetch);
+	window_choose(g, w, raw, n, copied, &prefetch);
 	count = w->count;
 	for (w->count = i; i < count; i++) {
 		struct window_entry *e = &w->entry[i];
-		enum copy how = COPY_DONE;
 
 		if (!e->unread) {
 			while (raw[at].sequence != w->first + e->at)
 				at++;
 			journal_prefetch_step(&prefetch, 1, ahead, NULL, NULL, NULL);
-			how = entry_copy(g, w, e, &raw[at], mask);
+			if (!entry_copy(g, w, e, &raw[at], mask)) {
+				w->last = raw[at].sequence - 1;
+				return false;
+			}
 		}
-		if (how == COPY_NO_ROOM) {
-			w->last = raw[at].sequence - 1;
-			return false;
-		}
-		if (how == COPY_REFUSED)
-			continue;
-		if (w->count < i)
-			w->entry[w->count] = *e;
 		w->count++;
 	}
 	w->last = raw[n - 1].sequence;
@@ -498,45 +449,49 @@ window_order(struct window *w)
 
 /* Continues the run of the newest window, or begins a run that ends at `end`. */
 static uint64_t
-window_run(struct update_groups *s, struct window *w, uint64_t end)
+window_run(struct update_groups *s, struct export_table *t, const struct window *w, uint64_t end)
 {
-	struct windows *ws = &s->windows;
-
-	if (!w->shared) {
-		w->run = ++s->runs;
-		w->run_first = w->first;
-		return end;
+	if (t->run == 0 || t->run_last + 1 != w->first || w->first > t->run_due) {
+		t->run = ++s->runs;
+		t->run_due = end;
 	}
-	if (ws->table.v != w->table.v || ws->last + 1 != w->first || w->first > ws->due) {
-		ws->run = ++s->runs;
-		ws->run_first = w->first;
-		ws->due = end;
-		ws->table = w->table;
-	}
-	w->run = ws->run;
-	w->run_first = ws->run_first;
-	return ws->due < end ? ws->due : end;
+	return t->run_due < end ? t->run_due : end;
 }
 
-/* 0: no entries; 1; an error of journal_read(). */
+/* The group takes windows now. */
+static bool
+takes(const struct update_group *g)
+{
+	return g->error == 0 && g->dirty.count == 0 && !g->paused && !g->frozen && !group_silent(g);
+}
+
+static bool
+table_takes(const struct export_table *t)
+{
+	for (const struct update_group *g = t->groups; g != NULL; g = g->table_next)
+		if (takes(g))
+			return true;
+	return false;
+}
+
+/* 0: no entries; 1; an error of journal_read(). Destinations are copied only for a group ready to take the window. */
 static int
 window_read(struct update_group *g, struct window *w, uint64_t end)
 {
 	struct update_groups *s = g->set;
 	struct windows *ws = &s->windows;
+	struct export_table *t = g->reader;
+	bool copied = table_takes(t);
 	unsigned mask = 4, n;
 	int got;
 
-	w->first = journal_position(g->cursor) + 1;
-	w->table = g->rules.table;
+	w->first = journal_position(t->cursor) + 1;
 	w->labels = g->labels;
 	w->bulk = UINT64_MAX;
 	w->live = false;
-	if (end < w->first)
-		return 0;
-	end = window_run(s, w, end);
+	end = window_run(s, t, w, end);
 	n = end - w->first + 1 < ws->size ? (unsigned)(end - w->first + 1) : ws->size;
-	got = journal_read(s->journal, g->cursor, ws->raw, n);
+	got = journal_read(s->journal, t->cursor, ws->raw, n);
 	if (got <= 0)
 		return got;
 	while (mask < 2 * (unsigned)got)
@@ -546,205 +501,220 @@ window_read(struct update_group *g, struct window *w, uint64_t end)
 	for (unsigned i = 0; i < n; i += JOURNAL_PREFETCH_MAX) {
 		unsigned part = n - i < JOURNAL_PREFETCH_MAX ? n - i : JOURNAL_PREFETCH_MAX;
 
-		if (!window_part(g, w, ws->raw + i, part, mask - 1)) {
-			ws->due = 0; /* the next window begins a run: later entries count as seen */
+		if (!window_part(g, w, ws->raw + i, part, copied, mask - 1)) {
+			/* the next window begins a run: later entries count as seen */
+			t->run_due = 0;
 			break;
 		}
 	}
-	if (w->copied)
-		window_order(w);
-	if (w->shared)
-		ws->last = w->last;
+	window_order(w);
+	t->run_last = w->last;
 	return 1;
-}
-
-/* Most destinations are denied by their prefix, so the policy reads the attributes of few. */
-static bool
-is_sparse(const struct update_group *g)
-{
-	return g->rules.policy != NULL && policy_asks_few(g->rules.policy) &&
-	       adj_rib_out_count(g->out) < SPARSE_ROUTES;
-}
-
-/* *front: the end of the newest window, where `g` has not read this window; else 0. */
-static struct window *
-window_find(struct update_group *g, uint64_t end, uint64_t *front)
-{
-	struct windows *ws = &g->set->windows;
-	uint64_t next = journal_position(g->cursor) + 1;
-	struct window *found = NULL;
-
-	for (unsigned i = 0; i < ws->count; i++) {
-		struct window *w = &ws->at[i];
-
-		if (w->serial == 0 || w->table.v != g->rules.table.v || w->last < next)
-			continue;
-		if (*front < w->last)
-			*front = w->last;
-		if (w->serial > g->looked && w->first <= next && w->last <= end &&
-			(found == NULL || w->serial > found->serial))
-			found = w;
-	}
-	return found;
 }
 
 /* ---- rounds ---- */
 
-/* True if the group can use windows of the round. */
-static bool
-is_awaited(const struct update_group *g)
+/* All groups have taken the windows. */
+static void
+round_clear(struct update_groups *s, struct export_table *t)
 {
-	const struct windows *ws = &g->set->windows;
-	uint64_t position = journal_position(g->cursor);
+	for (unsigned i = 0; i < t->count; i++) {
+		struct window *w = t->window[i];
 
-	return g->rules.table.v == ws->table.v && !g->straggles && !g->paused &&
-	       position < ws->last && position + 1 >= ws->round_first && g->error == 0 &&
-	       !g->frozen && g->catch_up == CATCH_UP_NONE && !rules_silent(&g->rules) &&
-	       !is_sparse(g);
+		window_clear(s, w);
+		w->next = s->windows.unused;
+		s->windows.unused = w;
+	}
+	t->count = 0;
+	for (struct update_group *g = t->groups; g != NULL; g = g->table_next) {
+		g->window = 0;
+		g->taken = 0;
+	}
+	if (t->wait_ns != 0)
+		s->released = t;
+	t->wait_ns = 0;
+	t->moved = true;
+}
+
+void
+windows_arrive(struct update_group *g)
+{
+	struct export_table *t = g->reader;
+	bool late = t != NULL && g->window < t->count;
+
+	g->taken = 0;
+	if (!late)
+		return;
+	g->window = t->count;
+	if (t->wait_ns != 0)
+		t->arrived_ns = now_ns();
+	if (--t->late == 0)
+		round_clear(g->set, t);
+}
+
+void
+group_fall(struct update_group *g)
+{
+	const struct export_table *t = g->reader;
+	uint64_t position;
+
+	if (t == NULL || g->window >= t->count)
+		return;
+	position = group_position(g);
+	for (unsigned k = g->window; k < t->count && g->error == 0 && !group_silent(g); k++) {
+		const struct window *w = t->window[k];
+
+		for (unsigned i = 0; i < w->count; i++)
+			if (w->first + w->entry[i].at > position && !entry_skips(g, &w->entry[i]))
+				dirty_add(g, w->entry[i].dest, position);
+	}
+	windows_arrive(g);
+}
+
+void
+round_end(struct export_table *t)
+{
+	for (struct update_group *g = t->groups; g != NULL && t->count > 0; g = g->table_next)
+		group_fall(g);
+}
+
+static uint64_t
+await_until(const struct update_groups *s, const struct export_table *t)
+{
+	uint64_t others = t->arrived_ns - t->round_ns;
+	uint64_t next = t->arrived_ns + s->c.await_ns + AWAIT_FACTOR * others;
+	uint64_t last = t->wait_ns + AWAIT_MAX * s->c.await_ns;
+
+	return next < last ? next : last;
 }
 
 uint64_t
 windows_await_ns(const struct update_group *g)
 {
-	const struct windows *ws = &g->set->windows;
+	const struct export_table *t = g->reader;
 	const struct journal *j = g->set->journal;
-	uint64_t position = journal_position(g->cursor);
 
-	if (ws->awaited == 0 || g->awaited || g->catch_up != CATCH_UP_NONE ||
-		ws->table.v != g->rules.table.v || position != ws->last ||
-		journal_bulk(j) <= position || journal_pressed(j))
+	if (t->wait_ns == 0 || g->window < t->count ||
+		journal_bulk(j) <= journal_position(t->cursor) || journal_pressed(j))
 		return 0;
-	return await_until(g->set);
+	return await_until(g->set, t);
 }
 
 /*
- * At the end of a full round. True: bulk in front of `g` waits for groups that have not read the round. A late receiver stops the group of the receiver;
- * without the wait each group would read the journal alone.
+ * At the end of a full round. True: bulk waits for groups that have not taken the round. A late receiver stops the group of the receiver; without the wait the
+ * group would visit each destination alone.
  */
 static bool
 round_waits(struct update_group *g)
 {
-	struct update_groups *s = g->set;
-	struct windows *ws = &s->windows;
-	uint64_t now, until;
+	struct export_table *t = g->reader;
+	uint64_t now = now_ns();
 
-	if (ws->table.v != g->rules.table.v || ws->last != journal_position(g->cursor))
-		await_end(s, false);
-	else if (ws->round < ws->count)
-		return false;
-	else if (ws->awaited == 0) {
-		for (struct update_group *o = table_groups(s, ws->table); o != NULL;
-			o = o->table_next) {
-			o->awaited = is_awaited(o);
-			ws->awaited += o->awaited;
-		}
-		ws->await_ns = ws->awaited_ns = now_ns();
-	}
-	now = now_ns();
-	until = windows_await_ns(g);
-	if (until > now)
+	if (t->wait_ns == 0)
+		t->wait_ns = t->arrived_ns = now;
+	if (windows_await_ns(g) > now)
 		return true;
-	await_end(s, until != 0);
-	ws->round = 0;
+	round_end(t);
 	return false;
 }
 
-void
-windows_arrive(struct update_group *g, bool leaves)
-{
-	struct windows *ws = &g->set->windows;
+/* ---- making windows ---- */
 
-	if (!g->awaited || (!leaves && journal_position(g->cursor) < ws->last))
-		return;
-	g->awaited = false;
-	ws->awaited_ns = now_ns();
-	ws->released |= --ws->awaited == 0;
-}
-
-/* ---- making and finding ---- */
-
-enum window_kind {
-	WINDOW_SHARED, /* for all groups */
-	WINDOW_OWN, /* of a straggling group */
-	WINDOW_BARE, /* without attributes, of a sparse group */
-};
-
+/* With too many windows in use, the oldest round ends. NULL: no memory. */
 static struct window *
-window_make(struct update_group *g, uint64_t end, enum window_kind kind, int *err)
+window_new(struct update_groups *s)
 {
-	bool shared = kind == WINDOW_SHARED;
-	struct update_groups *s = g->set;
 	struct windows *ws = &s->windows;
+	struct export_table *oldest = NULL;
 	struct window *w;
 
-	*err = windows_reserve(s);
-	if (*err < 0)
-		return NULL;
-	w = &ws->at[shared ? ws->next : WINDOWS];
-	*err = window_reserve(s, w);
-	if (*err < 0)
-		return NULL;
-	window_clear(s, w);
-	w->copied = kind <= WINDOW_OWN;
-	w->shared = shared;
-	/* the rules from before a plan may permit the prefix; a trace has an event for each destination */
-	w->refuses = kind == WINDOW_BARE && !g->planned && s->tap == NULL;
-	s->told.group = NULL; /* may point to the paths that are overwritten */
-	s->run_valid = false;
-	*err = window_read(g, w, end);
-	if (*err <= 0)
-		return NULL;
-	w->serial = ++ws->serial;
-	if (!shared)
+	for (struct export_table *t = s->tables;
+		ws->unused == NULL && ws->made >= WINDOWS_MAX && t != NULL; t = t->next)
+		if (t->count > 0 && (oldest == NULL || t->round_ns < oldest->round_ns))
+			oldest = t;
+	if (oldest != NULL)
+		round_end(oldest);
+	w = ws->unused;
+	if (w != NULL) {
+		ws->unused = w->next;
 		return w;
-	ws->next = (ws->next + 1) % ws->count;
-	if (ws->round++ == 0) {
-		ws->round_first = w->first;
-		ws->round_ns = now_ns();
 	}
+	w = arena_calloc(s->c.arena, sizeof(*w));
+	if (w == NULL || window_reserve(s, w) < 0) {
+		arena_free(s->c.arena, w);
+		return NULL;
+	}
+	ws->made++;
 	return w;
 }
 
-struct window *
-window_get(struct update_group *g, uint64_t end, int *err)
+/* The journal has lapped the reader. */
+static void
+table_lapped(struct update_groups *s, struct export_table *t)
+{
+	round_end(t);
+	for (struct update_group *g = t->groups; g != NULL; g = g->table_next) {
+		g->stats.lapped++;
+		if (!group_silent(g))
+			dirty_all(g);
+	}
+	(void)journal_resume(s->journal, t->cursor);
+	journal_advance(s->journal, t->cursor, journal_position(t->cursor));
+	t->due = 0;
+}
+
+/* A window of the round, for all groups. The others fall behind at once. */
+static void
+round_add(struct update_group *g, struct window *w)
+{
+	struct export_table *t = g->reader;
+
+	if (t->count == 0)
+		t->round_ns = now_ns();
+	t->window[t->count++] = w;
+	t->late = 0;
+	for (const struct update_group *o = t->groups; o != NULL; o = o->table_next)
+		t->late += o->window < t->count;
+	for (struct update_group *o = t->groups; o != NULL; o = o->table_next)
+		if (o != g && !takes(o))
+			group_fall(o);
+}
+
+bool
+window_read_next(struct update_group *g, uint64_t end, int *err)
 {
 	struct update_groups *s = g->set;
-	bool copied = !is_sparse(g), shared;
-	uint64_t front = 0;
+	struct windows *ws = &s->windows;
+	struct export_table *t = g->reader;
 	struct window *w;
 
 	*err = 0;
-	if (windows_full(g) || journal_position(g->cursor) >= end)
-		return NULL;
-	w = window_find(g, end, &front);
-	shared = copied && front == 0 && g->catch_up == CATCH_UP_NONE;
-	if (shared && round_waits(g))
-		return NULL;
-	if (shared || w != NULL)
-		g->straggles = false;
-	else if (copied && front != 0 && front < end)
-		end = front; /* the group then uses windows again */
-	if (w == NULL)
-		w = window_make(g, end,
-			shared	 ? WINDOW_SHARED
-			: copied ? WINDOW_OWN
-				 : WINDOW_BARE,
-			err);
-	s->windows.unused = 0;
-	if (w == NULL)
-		return NULL;
-	s->windows.used++;
-	if (g->looked < w->serial - 1)
-		g->looked = w->serial - 1;
-	if (g->looks_until != 0 && w->serial > g->looks_until) {
-		memset(g->looks, 0, LOOKS_BITS / 8);
-		g->looks_until = 0;
+	if (journal_position(t->cursor) >= end)
+		return false;
+	*err = windows_reserve(s);
+	if (*err < 0 || (t->count == ws->count && round_waits(g)))
+		return false;
+	w = window_new(s);
+	if (w == NULL) {
+		*err = -ENOMEM;
+		return false;
 	}
-	if (g->run != w->run) {
-		g->run = w->run;
-		g->run_whole = journal_position(g->cursor) < w->run_first;
+	s->told.group = NULL; /* may point to the paths that are overwritten */
+	s->run_valid = false;
+	ws->idle = 0;
+	*err = window_read(g, w, end);
+	if (*err <= 0) {
+		window_clear(s, w);
+		w->next = ws->unused;
+		ws->unused = w;
+		if (*err == -EOVERFLOW)
+			table_lapped(s, t);
+		return *err == -EOVERFLOW;
 	}
-	return w;
+	ws->serial++;
+	journal_advance(s->journal, t->cursor, w->last);
+	round_add(g, w);
+	return true;
 }
 
 void
@@ -765,41 +735,10 @@ window_view(const struct window_entry *e, struct dest_view *out)
 	out->room.room.path[0] = e->best;
 }
 
-void
-windows_look(struct update_group *g)
-{
-	g->looked = g->set->windows.serial;
-}
-
-void
-windows_look_at(struct update_group *g, struct dest_id id)
-{
-	if (g->looks == NULL)
-		g->looks = arena_calloc(g->set->c.arena, LOOKS_BITS / 8);
-	if (g->looks == NULL) {
-		windows_look(g);
-		return;
-	}
-	g->looks[id.v % LOOKS_BITS / 64] |= 1ull << id.v % 64;
-	g->looks_until = g->set->windows.serial;
-}
-
-bool
-window_is_old(const struct update_group *g, const struct window *w, struct dest_id id)
-{
-	return w->serial <= g->looks_until && (g->looks[id.v % LOOKS_BITS / 64] >> id.v % 64 & 1);
-}
-
-void
-windows_turn(struct update_groups *s)
-{
-	s->windows.used = 0;
-}
-
 bool
 windows_full(const struct update_group *g)
 {
 	const struct windows *ws = &g->set->windows;
 
-	return table_shared(g) && ws->count > 0 && ws->used >= ws->count;
+	return table_shared(g) && ws->count > 0 && g->reader->count == ws->count;
 }

@@ -559,21 +559,6 @@ journal_hold(struct journal *j, const struct journal_cursor *from, struct journa
 	return 0;
 }
 
-int
-journal_fork(struct journal *j, const struct journal_cursor *from, struct journal_cursor **out)
-{
-	int err = journal_hold(j, from, out);
-
-	if (err < 0)
-		return err;
-	(*out)->position = from->position;
-	(*out)->horizon = from->horizon;
-	(*out)->held = from->held;
-	(*out)->replay = from->replay;
-	(*out)->pinned = from->pinned;
-	return 0;
-}
-
 /* relaxed, as `read`: only the pace of the writer depends on the values */
 void
 journal_set_paced(struct journal_cursor *c)
@@ -857,16 +842,6 @@ journal_may_withdraw(
 	return false;
 }
 
-bool
-journal_awaits(const struct journal_cursor *c, const struct journal_entry *e)
-{
-	/*
-	 * journal_may_withdraw() raised the horizon to the entry that a withdrawal waits for, or
-	 * beyond
-	 */
-	return e->sequence <= c->horizon;
-}
-
 void
 journal_passed_over(const struct journal *j, struct journal_cursor *c, const struct dest_view *v)
 {
@@ -883,12 +858,6 @@ bool
 journal_settled(const struct journal_cursor *c)
 {
 	return c->horizon <= c->position;
-}
-
-uint64_t
-journal_reads_again(const struct journal_cursor *c)
-{
-	return c->replay > c->position ? c->replay : 0;
 }
 
 uint64_t

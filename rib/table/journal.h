@@ -3,8 +3,8 @@
  * Ring of changed destinations. Each consumer has its own cursor and reads the current state of a
  * destination, so a consumer that sees ten changes late handles one change. Writers: the shards,
  * each with its own writer number and without a lock (docs/decisions/0006); a single writer needs
- * no atomic read-modify-write. Consumers: the fib thread, update groups, and members of a group
- * that have fallen behind.
+ * no atomic read-modify-write. Consumers: the fib thread, and a reader for the
+ * update groups of each table.
  *
  * Order of withdrawals: a consumer may take a change early, but a withdrawal only at the entry of
  * the last sequence of the destination (journal_entry_is_last()). Otherwise a withdrawn aggregate
@@ -35,7 +35,7 @@ struct journal_entry {
 	struct table_id table;
 	uint8_t shard; /* the writer */
 	/*
-	 * the destination had a route before, and the best path stayed the same: journal_awaits()
+	 * the destination had a route before, and the best path stayed the same
 	 */
 	bool aside;
 	/*
@@ -48,8 +48,8 @@ struct journal_entry {
 enum journal_flags { JOURNAL_ASIDE = 1, JOURNAL_BULK = 2 };
 
 /*
- * Memory is taken for the cursors in use. Sessions of 4,095 peers in groups of their own need two
- * cursors a group and one for each slow member.
+ * Memory is taken for the cursors in use: two for each table with update groups, one for each group
+ * whose stream is not empty, and one for each member behind the stream of its group.
  */
 #define JOURNAL_CURSORS_MAX 32768
 #define JOURNAL_WRITERS_MAX 16
@@ -95,13 +95,8 @@ void journal_tidy(struct journal *j) RUNS_ON(role_rib);
 int journal_subscribe(struct journal *j, struct journal_cursor **out);
 void journal_unsubscribe(struct journal *j, struct journal_cursor *c);
 /*
- * Thread of `from`: a second cursor with the position, the waiting withdrawals and the held entries
- * of `from`. 0, -ENOSPC; -ESTALE: `from` is evicted.
- */
-int journal_fork(struct journal *j, const struct journal_cursor *from, struct journal_cursor **out);
-/*
- * As journal_fork(), for a cursor that never reads: the cursor keeps tombstones after
- * journal_passed(from). journal_advance() ends this up to a sequence.
+ * Thread of `from`: a cursor that never reads, but keeps tombstones after journal_passed(from).
+ * journal_advance() ends this up to a sequence. 0, -ENOSPC; -ESTALE: `from` is evicted.
  */
 int journal_hold(struct journal *j, const struct journal_cursor *from, struct journal_cursor **out);
 /*
@@ -213,13 +208,8 @@ uint64_t journal_newest_of(const struct journal *j, struct table_id table);
 bool journal_may_withdraw(
 	struct journal_cursor *c, const struct journal_entry *e, const struct dest_view *v);
 /*
- * True if a withdrawal may wait for this entry. A consumer that reads best paths alone may skip an
- * `aside` entry that is not awaited (docs/decisions/0002).
- */
-bool journal_awaits(const struct journal_cursor *c, const struct journal_entry *e);
-/*
  * In a walk, for each empty destination: withdrawals at later entries wait for the last entry of
- * `v`, and that entry is awaited. A walk withdraws only destinations whose sequence is at most
+ * `v`. A walk withdraws only destinations whose sequence is at most
  * journal_passed().
  */
 void journal_passed_over(
@@ -231,10 +221,7 @@ void journal_passed_over(
  * first walk, all destinations with (int32_t)(view.sequence - reach_back) > 0: apply routes, call
  * journal_passed_over() for empty destinations; no journal_read() meanwhile
  * journal_read() and journal_advance() as usual until journal_settled(); upto = journal_position(c)
- * second walk: withdraw empty destinations with (int32_t)(view.sequence - upto) <= 0. A consumer
- * that skips `aside` entries calls journal_passed_over() for the remaining empty destinations,
- * because the change that emptied a destination may be before `upto` and the coming entry be
- * `aside`.
+ * second walk: withdraw empty destinations with (int32_t)(view.sequence - upto) <= 0.
  * journal_unpin(c)
  * If the ring laps the cursor again, start over. Tombstones after the old position are kept until
  * journal_unpin().
@@ -249,12 +236,6 @@ void journal_pin(struct journal_cursor *c);
 void journal_unpin(struct journal_cursor *c);
 /* True if no withdrawal would have to wait at this position. */
 bool journal_settled(const struct journal_cursor *c);
-/*
- * The last entry of the second reading while the cursor is before the entry, else 0. The consumer has
- * read all entries up to the last once, and needs only destinations that were passed over, or whose
- * withdrawal waits.
- */
-uint64_t journal_reads_again(const struct journal_cursor *c);
 /* The sequence after which journal_read() continues. */
 uint64_t journal_position(const struct journal_cursor *c);
 

@@ -1080,8 +1080,7 @@ news(struct world *w, uint64_t now_ns)
 static bool
 has_passed(const struct world *w, unsigned i)
 {
-	return journal_position(w->told[i].m->group->cursor) ==
-	       journal_head(shard_journal(w->rig.shard));
+	return group_position(w->told[i].m->group) == journal_head(shard_journal(w->rig.shard));
 }
 
 /* Member 0 has the VPN table, member 1 the IPv4 table. */

@@ -1,0 +1,243 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/*
+ * The order of withdrawals of a group (docs/decisions/0002), and the destinations still to visit. A group may announce early. A withdrawal waits
+ * until the group had, at some position of the journal, all routes that the stream had there, and the last change of the destination is not after this position.
+ */
+#include "control/export/update_group_impl.h"
+
+#include "control/base/threads.h"
+
+#include <errno.h>
+#include <string.h>
+
+#define LAP_VISITS 512u /* destinations evaluated in a slice */
+#define LAP_LOOKS 64u /* destinations between two reads of the clock */
+
+/* ---- places ---- */
+
+uint64_t
+group_position(const struct update_group *g)
+{
+	const struct export_table *t = g->reader;
+	const struct window *w;
+
+	if (g->window >= t->count)
+		return journal_position(t->cursor);
+	w = t->window[g->window];
+	return g->taken >= w->first ? g->taken : w->first - 1;
+}
+
+uint64_t
+group_passed(const struct update_group *g)
+{
+	return g->held != 0 ? g->held - 1 : group_position(g);
+}
+
+bool
+group_settled(const struct update_group *g)
+{
+	return g->dirty.count == 0 && g->horizon <= group_position(g);
+}
+
+/* ---- withdrawals ---- */
+
+static uint64_t
+settled_now(const struct update_group *g)
+{
+	uint64_t position = group_position(g);
+
+	return group_settled(g) && position > g->settled ? position : g->settled;
+}
+
+static void
+order_hold(struct update_group *g, uint64_t at)
+{
+	if (g->held == 0 || at < g->held)
+		g->held = at;
+	if (g->lap_held == 0 || at < g->lap_held)
+		g->lap_held = at;
+}
+
+/* The entry of the last change. If the last change comes after the position of the group: an earlier entry, so a withdrawal waits. */
+static uint64_t
+view_entry(const struct update_group *g, const struct dest_view *view)
+{
+	uint64_t position = group_position(g);
+	uint32_t newer = view->sequence - (uint32_t)position;
+
+	/* a larger distance is an old, wrapped sequence number */
+	if (newer != 0 && newer <= journal_newest(g->set->journal) - position)
+		return position;
+	return position - (uint32_t)((uint32_t)position - view->sequence);
+}
+
+/* A withdrawal at this entry waits. */
+static void
+order_wait(struct update_group *g, uint64_t at, const struct dest_view *view)
+{
+	uint64_t last = at + (uint32_t)(view->sequence - (uint32_t)at);
+
+	if (last == at)
+		order_hold(g, at);
+	else if (g->horizon < last)
+		g->horizon = last;
+}
+
+bool
+order_may_withdraw(struct update_group *g, uint64_t at, const struct dest_view *view)
+{
+	uint32_t newer = view->sequence - (uint32_t)at;
+
+	/* older: the id was reassigned before the reader came to the entry (an old head of several writers) */
+	if (newer > INT32_MAX)
+		return false;
+	if (newer == 0 && g->dirty.count == 0 && g->horizon <= at && at > g->settled)
+		g->settled = at;
+	if (newer == 0 && at <= g->settled)
+		return true;
+	order_wait(g, at, view);
+	return false;
+}
+
+void
+order_pass_over(struct update_group *g, struct dest_id id, const struct dest_view *view)
+{
+	owed_add(g, id);
+	order_wait(g, view_entry(g, view), view);
+}
+
+/* ---- destinations to look at ---- */
+
+void
+owed_add(struct update_group *g, struct dest_id id)
+{
+	int err = bits_set(g->set->c.arena, &g->owed, id);
+
+	if (err < 0)
+		g->error = err;
+}
+
+void
+owed_clear(struct update_group *g, struct dest_id id)
+{
+	if (g->owed.count > 0)
+		(void)bits_clear(&g->owed, id);
+}
+
+void
+dirty_add(struct update_group *g, struct dest_id id, uint64_t position)
+{
+	int err = bits_set(g->set->c.arena, &g->dirty, id);
+
+	if (err < 0)
+		g->error = err;
+	order_hold(g, position + 1);
+	g->set->news.none = UINT64_MAX;
+}
+
+void
+dirty_all(struct update_group *g)
+{
+	uint64_t position = group_position(g);
+
+	if (!g->lapped)
+		g->reach_back = (uint32_t)group_passed(g);
+	g->lapped = true;
+	for (uint32_t id = shards_limit(&g->table); id > 0 && g->error == 0; id--)
+		dirty_add(g, (struct dest_id){id - 1}, position);
+}
+
+void
+order_reset(struct update_group *g)
+{
+	bits_fini(g->set->c.arena, &g->owed);
+	bits_fini(g->set->c.arena, &g->dirty);
+	g->owed_at = g->dirty_at = 0;
+	g->horizon = g->held = g->lap_held = 0;
+	g->lapped = false;
+}
+
+static int
+bits_copy(struct arena *a, struct bits *b, const struct bits *from)
+{
+	*b = (struct bits){0};
+	if (from->words == 0)
+		return 0;
+	b->word = arena_alloc(a, from->words * sizeof(*b->word));
+	if (b->word == NULL)
+		return -ENOMEM;
+	memcpy(b->word, from->word, from->words * sizeof(*b->word));
+	b->words = from->words;
+	b->count = from->count;
+	return 0;
+}
+
+int
+order_copy(struct update_group *g, const struct update_group *from)
+{
+	struct arena *a = g->set->c.arena;
+	int err = bits_copy(a, &g->owed, &from->owed), more = bits_copy(a, &g->dirty, &from->dirty);
+
+	return err < 0 ? err : more;
+}
+
+/* ---- laps ---- */
+
+bool
+owed_due(const struct update_group *g)
+{
+	if (g->dirty.count > 0)
+		return false;
+	return g->owed_at != 0 ||
+	       (g->held != 0 && (g->owed.count == 0 || g->held <= settled_now(g)));
+}
+
+static void
+lap_end(struct update_group *g, bool dirty)
+{
+	if (dirty) {
+		bits_fini(g->set->c.arena, &g->dirty);
+		g->dirty_at = 0;
+		g->lapped = false;
+		return;
+	}
+	g->held = g->lap_held;
+	g->reader->moved = true;
+}
+
+void
+order_lap(struct update_group *g, uint64_t deadline_ns, order_visit *visit)
+{
+	const struct shards *s = &g->set->shards;
+	bool dirty = g->dirty.count > 0, more = true;
+	struct bits *b = dirty ? &g->dirty : &g->owed;
+	uint32_t *at = dirty ? &g->dirty_at : &g->owed_at;
+	unsigned visits = 0, looks = 0;
+	const struct dest_table *t;
+	struct dest_view view;
+	struct dest_id id;
+
+	if (!dirty && *at == 0)
+		g->lap_held = 0;
+	g->settled = settled_now(g);
+	while (more && g->error == 0 && !batch_full(g->set) && visits < LAP_VISITS) {
+		if (++looks % LAP_LOOKS == 0 && now_ns() >= deadline_ns)
+			return;
+		more = bits_next(b, at, &id);
+		if (!more)
+			break;
+		if (dirty)
+			bits_clear(b, id);
+		t = g->table.at[shards_index(s, id)];
+		if (t == NULL || !dest_peek_best(t, shards_local(s, id), &view)) {
+			owed_clear(g, id); /* the id is free: no group has an interest */
+			continue;
+		}
+		if (dirty && g->lapped && (int32_t)(view.sequence - g->reach_back) <= 0)
+			continue;
+		visits++;
+		visit(g, id, view_entry(g, &view), &view);
+	}
+	if (dirty ? g->dirty.count == 0 : !more)
+		lap_end(g, dirty);
+}
