@@ -20,7 +20,7 @@ import labtest
 import test_forwarder
 from labtest import KEELD, PROBE, Lab, Probe, Rpc, need, out_folder, peer, run, wait_established, wait_for
 from lab import forwarder_pid, process_gone
-from test_forwarder import BIRD, PEER, ROUTES, prefix
+from test_forwarder import BIRD, OURS, PEER, ROUTES, prefix
 
 NAME = "forwarder_end"
 ROUNDS = int(os.environ.get("KEEL_ROUNDS", "1"))
@@ -155,13 +155,40 @@ class Test(test_forwarder.Test):
         r = probe.end()
         self.c.equal("... no packet is lost", (r["lost"], r["misdirected"], r["reordered"]), (0, 0, 0))
 
+    def before_publication(self):
+        """keelfwd ends while the next keeld waits for a peer: the workers get its tables at once."""
+        self.lab.sh("far", "ip link set eth0 down")
+        self.rpc.close()
+        self.process.popen.kill()
+        self.process.popen.wait()
+        self.start()
+        self.c.equal("a keeld that waits for a peer", self.rpc.call("system.info")["forwarder"]["published"], False)
+        os.kill(forwarder_pid(self.socket), signal.SIGKILL)
+        self.c.comes_to("... publishes to the next keelfwd", lambda: self.rpc.call("system.info")["forwarder"]["published"], True)
+        self.c.true("... before the peer is back", peer(self.rpc, FAR)["state"] != "established")
+        self.lab.sh("far", "ip link set eth0 up")
+        self.at_rest("the end of keelfwd before the publication")
+
+    def commit(self, **merge):
+        self.rpc.call("config.edit", merge=merge)
+        try:
+            self.rpc.call("config.commit")
+        except RuntimeError as e:
+            self.rpc.call("config.discard")
+            return str(e)
+        return None
+
     def alone(self):
-        """Nobody starts the next keelfwd."""
+        """Nobody starts the next keelfwd. Meanwhile there is an alarm, and commits without a change of ports."""
         keelfwd = forwarder_pid(self.socket)
         with open("/proc/%d/status" % keelfwd) as f:
             above = int(next(line.split()[1] for line in f if line.startswith("PPid:")))
         os.kill(above, signal.SIGKILL)
         os.kill(keelfwd, signal.SIGKILL)
+        self.c.comes_to("an alarm, while no keelfwd runs", lambda: [a["text"] for a in self.rpc.call("system.info")["alarms"] if a["kind"] == "forwarder"], ["keelfwd has ended: nothing forwards"])
+        self.c.equal("... a commit", self.commit(bgp={"networks": [{"prefix": OURS}, {"prefix": "203.0.112.0/24"}]}), None)
+        refused = self.commit(ports=config()["ports"][:2])
+        self.c.true("... a commit of ports is refused", "keelfwd has ended" in (refused or ""), refused)
         self.c.equal("without the next keelfwd keeld ends", self.process.popen.wait(60), 1)
         self.c.true("... and says why", "no keelfwd listens again" in self.logged())
         self.c.comes_to("... the peer has no routes of it", self.at_bird, False)
@@ -187,6 +214,7 @@ def test(checks):
                 if not own:
                     t.ends("keelfwd stops in order", signal.SIGTERM)
             t.adopted()
+            t.before_publication()
             t.both_killed() if own else t.alone()
 
 
