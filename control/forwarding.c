@@ -94,7 +94,7 @@ forwarding_namespace(struct keeld *k, const struct config *c, struct port_config
 	return p->netns == NULL ? 0 : e;
 }
 
-/* Opens keelfwd; `again`: the next keelfwd. 0; -EAGAIN: no keelfwd listens yet; -errno (logged). */
+/* Opens keelfwd; `again`: the next keelfwd, which forwarder_reach() has reached. 0, -errno (logged). */
 static int
 open_forwarder(struct keeld *k, const struct dataplane_config *d, struct port_config *ports,
 	unsigned count, bool again) RUNS_ON(role_main)
@@ -120,8 +120,6 @@ open_forwarder(struct keeld *k, const struct dataplane_config *d, struct port_co
 	if (e == 0)
 		e = again ? forwarder_return(k->forwarder, &c, &err)
 			  : forwarder_open(&c, &k->forwarder, &err);
-	if (again && e == -EAGAIN)
-		return e;
 	if (e != 0) {
 		log_event(LOG_ERROR, "forwarder-failed error=\"%s\" text=\"%s\"",
 			strerrordesc_np(-e), err.text);
@@ -450,8 +448,16 @@ swap_memory(struct keeld *k) RUNS_ON(role_main)
 static int
 attach_again(struct keeld *k) RUNS_ON(role_main)
 {
-	int e = open_ports(k, true);
+	struct dataplane_error err = {""};
+	int e = forwarder_reach(k->forwarder, k->forwarder_socket, &err);
 
+	if (e == -EAGAIN)
+		return e;
+	if (e != 0)
+		log_event(LOG_ERROR, "forwarder-failed error=\"%s\" text=\"%s\"",
+			strerrordesc_np(-e), err.text);
+	if (e == 0)
+		e = open_ports(k, true);
 	if (e == 0)
 		e = swap_memory(k);
 	if (e == 0)

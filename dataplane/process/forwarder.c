@@ -47,9 +47,11 @@ struct forwarder {
 	struct region *tables;
 	size_t state_bytes; /* mapped at FORWARDER_STATE_PLACE */
 	struct next {
+		struct channel main;
+		struct forwarder_hello_answer hello;
 		int fd; /* of the state */
 		struct forwarder_start_answer start;
-	} next; /* from forwarder_return() to forwarder_swap() */
+	} next; /* from forwarder_reach() to forwarder_swap() */
 };
 
 /* At file scope like `dp` in eal.c: a process has one set of ports. */
@@ -636,8 +638,7 @@ forwarder_has_ended(const struct forwarder *f)
 
 /* START to a keelfwd without ports. f->next gets the state of keelfwd. 0, -errno with `err`. */
 static int
-start_next(struct forwarder *f, struct channel *main, const struct forwarder_config *c,
-	struct dataplane_error *err)
+start_next(struct forwarder *f, const struct forwarder_config *c, struct dataplane_error *err)
 {
 	struct forwarder_message m = {
 		.head = {.type = FORWARDER_START}, .start = {.instances = c->instances}};
@@ -648,10 +649,11 @@ start_next(struct forwarder *f, struct channel *main, const struct forwarder_con
 
 	m.start.table_place = place;
 	m.start.table_bytes = bytes;
-	rc = config_call(main, c, &m, tables, &cargo);
+	rc = config_call(&f->next.main, c, &m, tables, &cargo);
 	if (rc != 0)
 		return dataplane_fail(err, rc, "keelfwd does not start: %s", strerror(-rc));
-	f->next = (struct next){cargo.fd_count == 1 ? cargo.fd[0] : -1, m.start_answer};
+	f->next.fd = cargo.fd_count == 1 ? cargo.fd[0] : -1;
+	f->next.start = m.start_answer;
 	if (m.start_answer.result != 0)
 		return dataplane_fail(err, m.start_answer.result, "%.*s",
 			(int)sizeof(m.start_answer.text), m.start_answer.text);
@@ -659,33 +661,42 @@ start_next(struct forwarder *f, struct channel *main, const struct forwarder_con
 }
 
 int
-forwarder_return(struct forwarder *f, const struct forwarder_config *c, struct dataplane_error *err)
+forwarder_reach(struct forwarder *f, const char *socket, struct dataplane_error *err)
 {
-	struct channel main = {.fd = -1};
-	struct forwarder_hello_answer hello = {0};
-	int rc = channel_open(&main, c->socket, FORWARDER_MAIN, &hello);
+	struct next *n = &f->next;
+	int rc;
 
+	n->main.fd = -1;
+	rc = channel_open(&n->main, socket, FORWARDER_MAIN, &n->hello);
 	if (nobody_listens(rc) || closed_at_once(rc))
 		return -EAGAIN;
-	if (rc == 0 && (hello.running || hello.abi != forwarder_abi()))
-		rc = dataplane_fail(err, -EPROTO,
-			"the next keelfwd has ports already, or is of another version");
-	else if (rc == 0)
-		rc = start_next(f, &main, c, err);
-	else
-		dataplane_fail(
-			err, rc, "keelfwd at %s does not answer: %s", c->socket, strerror(-rc));
+	if (rc != 0)
+		return dataplane_fail(
+			err, rc, "keelfwd at %s does not answer: %s", socket, strerror(-rc));
+	if (!n->hello.running && n->hello.abi == forwarder_abi())
+		return 0;
+	channel_close(&n->main);
+	return dataplane_fail(
+		err, -EPROTO, "the next keelfwd has ports already, or is of another version");
+}
+
+int
+forwarder_return(struct forwarder *f, const struct forwarder_config *c, struct dataplane_error *err)
+{
+	struct next *n = &f->next;
+	int rc = start_next(f, c, err);
+
 	if (rc != 0) {
-		channel_close(&main);
+		channel_close(&n->main);
 		return rc;
 	}
 	channel_close(&f->channel[FORWARDER_MAIN]);
-	f->channel[FORWARDER_MAIN] = main;
-	f->state.pid = hello.pid;
-	f->state.own = hello.own;
+	f->channel[FORWARDER_MAIN] = n->main;
+	f->state.pid = n->hello.pid;
+	f->state.own = n->hello.own;
 	f->state.adopted = f->state.inherited = f->state.replaced = false;
 	f->state.alone_s = f->state.repairs = 0;
-	f->state.huge = f->next.start.huge;
+	f->state.huge = n->start.huge;
 	return 0;
 }
 
