@@ -324,9 +324,8 @@ command_function display_lines;
 
 command_function show_bgp_summary, show_bgp_peer, show_configuration, show_route;
 typedef void answer_function(struct ctl *ctl, const json_t *result);
-answer_function show_faults, show_fib_lookup, show_fib_stats, show_dataplane, show_neighbors,
-	show_threads, show_version, show_forwarder, show_jobs, show_rib, show_vrf, show_rpki,
-	show_bmp, show_mrt;
+answer_function show_faults, show_fib_lookup, show_fib_stats, show_dataplane, show_threads,
+	show_version, show_forwarder, show_jobs, show_rpki;
 
 /* ---- keelctl_see.c ---- */
 
@@ -358,6 +357,14 @@ void table_cell(struct table *t, enum colour colour, const char *fmt, ...)
 	__attribute__((format(printf, 3, 4)));
 /* A plain cell with text_of() for each of the keys, with blanks between them. */
 void table_texts(struct table *t, const json_t *o, const char *keys);
+/* GREEN of a good state, RED of a bad state, else YELLOW. */
+enum colour state_colour(const char *state);
+/*
+ * Prints a row for each object of the array, or `none` (NULL: only the titles). `columns`:
+ * "VRF=vrf|>Memory=use.octets:bytes": titles, as table_begin(); keys, with a point into objects; and formats: bytes, ns, date;
+ * whole; state (coloured); warn, bad (coloured above 0; of an object the sum); another word: that member of the objects in an array.
+ */
+void list_print(struct ctl *ctl, const json_t *array, const char *columns, const char *none);
 /* Prints and frees the table. `indent`: blanks before each line. */
 void table_end(struct table *t, const struct ctl *ctl, unsigned indent);
 /* As table_end(); without cells prints the text `none`. */

@@ -10,34 +10,14 @@
 
 /* ---- effects ---- */
 
-static enum colour
-effect_colour(const char *effect)
-{
-	if (strcmp(effect, "session-reset") == 0 || strcmp(effect, "not-applied") == 0)
-		return RED;
-	return strcmp(effect, "none") == 0 ? PLAIN : GREEN;
-}
-
 void
 effects_print(struct ctl *ctl, const json_t *effects)
 {
-	struct table t = table_begin("Peer|VRF|Family|Direction|Effect|>Job|Reason");
-	const json_t *e;
-	size_t i;
-
-	if (json_array_size(effects) == 0) {
-		puts("no session is affected");
-		return;
-	}
-	json_array_foreach(effects, i, e)
-	{
-		const char *effect = text_of(e, "effect");
-
-		table_texts(&t, e, "address vrf family direction");
-		table_cell(&t, effect_colour(effect), "%s", effect);
-		table_texts(&t, e, "job reason");
-	}
-	table_end(&t, ctl, 0);
+	list_print(ctl, effects,
+		"Peer=address|VRF=vrf|Family=family|Direction=direction|Effect=effect:state|>Job="
+		"job|"
+		"Reason=reason",
+		"no session is affected");
 }
 
 /* Prints the result of config.commit and config.rollback. */
@@ -359,24 +339,14 @@ history_one(struct ctl *ctl, const json_t *result)
 void
 show_history(struct ctl *ctl, const json_t *result)
 {
-	const json_t *commits = json_object_get(result, "commits"), *c,
-		     *confirm = json_object_get(result, "confirm");
-	struct table t;
-	char when[SHORT_TEXT];
-	size_t i;
+	const json_t *confirm = json_object_get(result, "confirm");
 
 	if (json_object_get(result, "before") != NULL) {
 		history_one(ctl, result);
 		return;
 	}
-	t = table_begin(">Commit|Time|User|Comment");
-	json_array_foreach(commits, i, c)
-	{
-		table_cell(&t, PLAIN, "%s", text_of(c, "id"));
-		table_cell(&t, PLAIN, "%s", time_text(real_of(c, "time"), "%F %T", when));
-		table_texts(&t, c, "user comment");
-	}
-	table_end_or(&t, ctl, "no commits");
+	list_print(ctl, json_object_get(result, "commits"),
+		">Commit=id|Time=time:date|User=user|Comment=comment", "no commits");
 	if (json_is_object(confirm))
 		printf("commit %s goes back to %s in %.0f s unless confirmed; `confirm` keeps it\n",
 			text_of(confirm, "commit"), text_of(confirm, "back_to"),

@@ -92,7 +92,8 @@ const struct command_rule command_rules[] = {
 		"Counters of ports and workers; drops by reason.", .method = "dataplane.stats",
 		.print = show_dataplane},
 	{VIEW_ANY, show_answer, SHOW "dataplane neighbors", false, "The neighbours on the links.",
-		.method = "dataplane.neighbors", .print = show_neighbors},
+		.method = "dataplane.neighbors", .list = "",
+		.columns = "Address=address|Port=port|MAC=mac|State=state", .none = "no neighbors"},
 	{VIEW_ANY, show_answer, SHOW "threads", false,
 		"Control threads: processor time, slices and turns.", .method = "control.stats",
 		.print = show_threads},
@@ -105,10 +106,15 @@ const struct command_rule command_rules[] = {
 	{VIEW_ANY, show_answer, SHOW "jobs", false, "Running jobs, and those that ended last.",
 		.method = "jobs.list", .print = show_jobs},
 	{VIEW_ANY, show_answer, SHOW "rib", false, "Sizes of the tables of routes.",
-		.method = "rib.summary", .print = show_rib},
+		.method = "rib.summary", .list = "tables",
+		.columns = "VRF=vrf|Family=family|>Prefixes=prefixes|>Paths=paths|>Attribute "
+			   "sets=attribute_sets|>Memory=memory_bytes:bytes"},
 	{VIEW_ANY, show_answer, SHOW "{vrf | vpn-instance} [NAME:vrf]", false,
 		"VPN instances: route distinguisher, MPLS label, peers, prefixes, route targets.",
-		.method = "vrf.list", .print = show_vrf},
+		.method = "vrf.list", .list = "vrfs",
+		.columns =
+			"VRF=name|RD=rd|>Label=label|>Peers=peers|>IPv4=prefixes.ipv4-unicast|>"
+			"IPv6=prefixes.ipv6-unicast|Imports=import_targets|Exports=export_targets"},
 	{VIEW_ANY, show_policy, SHOW "policy [NAME]", false, "Route policies, node by node."},
 	{VIEW_ANY, show_refresh, SHOW "refresh", false, "Counters of refreshes, and their jobs."},
 	{VIEW_ANY, show_answer, SHOW "history [ID]", false,
@@ -128,10 +134,17 @@ const struct command_rule command_rules[] = {
 	{VIEW_ANY, show_answer, SHOW "bmp!", false,
 		"BMP collectors: connection, tables sent, and losses. The word is not "
 		"abbreviated.",
-		.method = "bmp.summary", .print = show_bmp},
+		.method = "bmp.summary", .list = "collectors",
+		.columns =
+			"Collector=address|>Port=port|State=state:state|Synced=synced|>Peers=peers|"
+			">Queued=queued_octets|>Resyncs=resyncs|>Stalls=stalls|Last error=error",
+		.none = "no collector is configured"},
 	{VIEW_ANY, show_answer, SHOW "mrt", false,
 		"Files of the key `mrt`: what is written, lost, and the last error.",
-		.method = "mrt.summary", .print = show_mrt},
+		.method = "mrt.summary", .list = "files",
+		.columns = "File=file|Kind=kind|>Interval=interval_s|>Files=files|>Records=records|"
+			   ">Drops=drops|Last error=error",
+		.none = "no file is configured"},
 	{VIEW_ANY, show_answer, SHOW "diff", false,
 		"What a commit would change in the document: the old value beside the new value.",
 		.method = "config.diff", .print = show_diff},

@@ -80,6 +80,8 @@ struct command_rule {
 	/* for show_answer(): the VALUES are the parameters */
 	const char *method;
 	void (*print)(struct ctl *ctl, const json_t *result);
+	/* in place of `print`: of list_print(); `list`: the member with the array, "": the result */
+	const char *list, *columns, *none;
 	/* for edit_command(): 0; -1 after a message. The section that the line edits: NULL: `bgp`; "": of a list */
 	int (*edit)(struct edit *e);
 	const char *section;

@@ -76,26 +76,6 @@ stop_script(struct ctl *ctl, const char *done, const json_t *peers)
 		ctl_fail(ctl, EXIT_REFUSED, "no session was %s: %s", done, text);
 }
 
-static void
-refresh_print(struct ctl *ctl, const json_t *peers)
-{
-	struct table t = table_begin("Peer|VRF|Action|Reason");
-	const json_t *peer;
-	size_t i;
-
-	json_array_foreach(peers, i, peer)
-	{
-		const char *action = text_of(peer, "action");
-		bool failed = strcmp(action, "unsupported") == 0 ||
-			      strcmp(action, "not-established") == 0;
-
-		table_texts(&t, peer, "address vrf");
-		table_cell(&t, failed ? YELLOW : GREEN, "%s", action);
-		table_cell(&t, PLAIN, "%s", text_of(peer, "reason"));
-	}
-	table_end(&t, ctl, 0);
-}
-
 /* Prints the state of a job; false if the job has ended. */
 static bool
 job_line(struct ctl *ctl, long long id, const json_t *job)
@@ -173,7 +153,8 @@ refresh_command(struct ctl *ctl, const struct command *c)
 	if (ctl->json)
 		ctl_print_json(result, false);
 	else
-		refresh_print(ctl, peers);
+		list_print(
+			ctl, peers, "Peer=address|VRF=vrf|Action=action:state|Reason=reason", NULL);
 	if (no_session_acted(peers))
 		stop_script(ctl, "refreshed", peers);
 	else if (json_is_integer(job) && keyword(c, "wait") != NULL)
@@ -199,27 +180,8 @@ count_action(const json_t *peers, const char *action)
 static void
 reset_print(struct ctl *ctl, const json_t *peers)
 {
-	struct table t = table_begin("Peer|VRF|Action|Families dropped");
-	const json_t *peer, *family;
-	size_t i, n;
-
-	json_array_foreach(peers, i, peer)
-	{
-		const char *action = text_of(peer, "action");
-		char families[128] = "";
-
-		json_array_foreach(json_object_get(peer, "families_dropped"), n, family)
-		{
-			size_t at = strlen(families);
-
-			snprintf(families + at, sizeof(families) - at, "%s%s", n > 0 ? " " : "",
-				json_is_string(family) ? json_string_value(family) : "?");
-		}
-		table_texts(&t, peer, "address vrf");
-		table_cell(&t, strcmp(action, "reset") == 0 ? GREEN : YELLOW, "%s", action);
-		table_cell(&t, PLAIN, "%s", *families != '\0' ? text_safe(families) : "-");
-	}
-	table_end(&t, ctl, 0);
+	list_print(ctl, peers,
+		"Peer=address|VRF=vrf|Action=action:state|Families dropped=families_dropped", NULL);
 }
 
 static json_t *
@@ -276,44 +238,25 @@ reset_command(struct ctl *ctl, const struct command *c)
 
 /* ---- preview ---- */
 
-static void
-counts_cells(struct table *t, const json_t *o)
-{
-	static const char *const keys[] = {"added", "removed", "changed"};
-
-	for (unsigned i = 0; i < 3; i++)
-		table_cell(
-			t, number_of(o, keys[i]) > 0 ? YELLOW : PLAIN, "%s", text_of(o, keys[i]));
-}
-
 /* Counts are marked as inexact where rejected routes are not kept. */
 static void
 preview_print(struct ctl *ctl, const json_t *result)
 {
-	const json_t *peers = json_object_get(result, "peers"),
-		     *fib = json_object_get(result, "fib"), *peer;
-	struct table t = table_begin("Peer|VRF|Family|Direction|>Added|>Removed|>Changed|Exact");
-	size_t i;
+	json_t *rows = json_copy(json_object_get(result, "peers")),
+	       *fib = json_copy(json_object_get(result, "fib"));
 
-	json_array_foreach(peers, i, peer)
-	{
-		table_texts(&t, peer, "address vrf family direction");
-		counts_cells(&t, peer);
-		table_cell(&t, PLAIN, "%s", text_of(peer, "exact"));
-	}
 	if (json_is_object(fib)) {
-		table_cell(&t, PLAIN, "forwarding");
-		for (i = 0; i < 3; i++)
-			table_cell(&t, PLAIN, "%s", "");
-		counts_cells(&t, fib);
-		table_cell(&t, PLAIN, "%s", text_of(fib, "exact"));
+		json_object_set_new(fib, "address", json_string("forwarding"));
+		json_array_append(rows, fib);
 	}
-	if (json_array_size(peers) > 0 || json_is_object(fib))
-		table_end(&t, ctl, 0);
-	else
-		puts("no route would change");
+	list_print(ctl, rows,
+		"Peer=address|VRF=vrf|Family=family|Direction=direction|>Added=added:warn|"
+		">Removed=removed:warn|>Changed=changed:warn|Exact=exact",
+		"no route would change");
 	if (json_object_get(result, "effects") != NULL)
 		effects_print(ctl, json_object_get(result, "effects"));
+	json_decref(rows);
+	json_decref(fib);
 }
 
 void

@@ -457,7 +457,7 @@ page_params(const struct pages *p, const char *cursor)
 		json_object_set_new(params, "cursor", json_string(cursor));
 	if (!p->whole)
 		json_object_set_new(params, "columns", columns_json(c));
-	if (keyword(c, "best|ip"))
+	if (keyword(c, "best") || (keyword(c, "routing-table") && !keyword(c, "bgp")))
 		json_object_set_new(params, "best", json_true());
 	if (is_count(c))
 		json_object_set_new(params, "count", json_true());

@@ -78,7 +78,13 @@ command_params(const struct command *c)
 void
 show_answer(struct ctl *ctl, const struct command *c)
 {
-	ctl_result(ctl, ctl_call(ctl, c->rule->method, command_params(c)), c->rule->print);
+	const struct command_rule *r = c->rule;
+	json_t *result = ctl_call(ctl, r->method, command_params(c));
+
+	if (result != NULL && r->print == NULL && !ctl->json)
+		list_print(ctl, *r->list != '\0' ? json_object_get(result, r->list) : result,
+			r->columns, r->none);
+	ctl_result(ctl, result, r->print);
 }
 
 /* ---- views ---- */

@@ -15,14 +15,6 @@ established(const json_t *peer)
 	return strcmp(text_of(peer, "state"), "established") == 0;
 }
 
-static enum colour
-state_colour(const json_t *peer)
-{
-	const char *state = text_of(peer, "state");
-
-	return established(peer) ? GREEN : strcmp(state, "idle") == 0 ? RED : YELLOW;
-}
-
 static void
 summary_rows(struct table *t, const json_t *peer)
 {
@@ -35,7 +27,8 @@ summary_rows(struct table *t, const json_t *peer)
 	{
 		table_cell(t, PLAIN, "%s", first ? text_of(peer, "address") : "");
 		table_cell(t, PLAIN, "%s", first ? text_of(peer, "asn") : "");
-		table_cell(t, state_colour(peer), "%s", first ? text_of(peer, "state") : "");
+		table_cell(t, state_colour(text_of(peer, "state")), "%s",
+			first ? text_of(peer, "state") : "");
 		table_cell(t, PLAIN, "%s",
 			!first		    ? ""
 			: established(peer) ? duration_text(real_of(peer, "uptime_s"), up)
@@ -267,7 +260,7 @@ show_peer(struct ctl *ctl, const json_t *peer)
 	if (json_is_string(json_object_get(peer, "description")))
 		printf("\n  Description      %s", text_of(peer, "description"));
 	fputs("\n  State            ", stdout);
-	print_colour(ctl, state_colour(peer), text_of(peer, "state"));
+	print_colour(ctl, state_colour(text_of(peer, "state")), text_of(peer, "state"));
 	if (established(peer))
 		printf(" for %s", duration_text(real_of(peer, "uptime_s"), up));
 	printf("; %s time%s since the start\n", text_of(peer, "established_count"),
@@ -408,10 +401,8 @@ show_fib_lookup(struct ctl *ctl, const json_t *result)
 		return;
 	json_array_foreach(paths, i, p)
 	{
-		const char *state = text_of(p, "state");
-
 		table_texts(&t, p, "next_hop port mac");
-		table_cell(&t, strcmp(state, "up") == 0 ? GREEN : YELLOW, "%s%s", state,
+		table_cell(&t, state_colour(text_of(p, "state")), "%s%s", text_of(p, "state"),
 			true_of(p, "backup") ? ", backup" : "");
 	}
 	table_end(&t, ctl, 2);
@@ -435,24 +426,15 @@ histogram_row(struct table *t, const char *title, const json_t *h)
 void
 show_fib_stats(struct ctl *ctl, const json_t *result)
 {
-	struct table t = table_begin("VRF|Family|>Routes|>Not installed|>Groups|>Memory|>Writes");
-	const json_t *table;
-	char memory[SHORT_TEXT];
-	size_t i;
+	struct table t;
 
 	printf("generation %s, %s commits, %s delayed by a worker that did not run\n",
 		text_of(result, "generation"), text_of(result, "commits"),
 		text_of(result, "commits_delayed"));
-	json_array_foreach(json_object_get(result, "tables"), i, table)
-	{
-		table_texts(&t, table, "vrf family routes");
-		table_cell(&t, number_of(table, "not_installed") > 0 ? RED : PLAIN, "%s",
-			text_of(table, "not_installed"));
-		table_cell(&t, PLAIN, "%s", text_of(table, "groups_used"));
-		table_cell(&t, PLAIN, "%s", bytes_text(real_of(table, "memory_bytes"), memory));
-		table_cell(&t, PLAIN, "%s", text_of(table, "writes"));
-	}
-	table_end(&t, ctl, 0);
+	list_print(ctl, json_object_get(result, "tables"),
+		"VRF=vrf|Family=family|>Routes=routes|>Not installed=not_installed:bad|"
+		">Groups=groups_used|>Memory=memory_bytes:bytes|>Writes=writes",
+		NULL);
 	t = table_begin(HISTOGRAM);
 	histogram_row(&t, "commit", json_object_get(result, "commit_ns"));
 	histogram_row(&t, "grace period", json_object_get(result, "grace_ns"));
@@ -463,106 +445,7 @@ show_fib_stats(struct ctl *ctl, const json_t *result)
 	table_end(&t, ctl, 0);
 }
 
-void
-show_rib(struct ctl *ctl, const json_t *result)
-{
-	struct table t = table_begin("VRF|Family|>Prefixes|>Paths|>Attribute sets|>Memory");
-	const json_t *table;
-	char memory[SHORT_TEXT];
-	size_t i;
-
-	json_array_foreach(json_object_get(result, "tables"), i, table)
-	{
-		table_texts(&t, table, "vrf family prefixes paths attribute_sets");
-		table_cell(&t, PLAIN, "%s", bytes_text(real_of(table, "memory_bytes"), memory));
-	}
-	table_end(&t, ctl, 0);
-}
-
-/* An array of strings in one cell; "-" for none. */
-static void
-strings_cell(struct table *t, const json_t *array)
-{
-	char text[400] = "-";
-	size_t i, len = 0;
-	json_t *s;
-
-	json_array_foreach(array, i, s)
-	{
-		if (len + 40 > sizeof(text)) {
-			snprintf(text + len, sizeof(text) - len, " ...");
-			break;
-		}
-		len += (size_t)snprintf(text + len, sizeof(text) - len, "%s%s", i > 0 ? " " : "",
-			json_string_value(s));
-	}
-	table_cell(t, PLAIN, "%s", text);
-}
-
-void
-show_vrf(struct ctl *ctl, const json_t *result)
-{
-	struct table t = table_begin("VRF|RD|>Label|>Peers|>IPv4|>IPv6|Imports|Exports");
-	const json_t *vrf;
-	size_t i;
-
-	json_array_foreach(json_object_get(result, "vrfs"), i, vrf)
-	{
-		const json_t *prefixes = json_object_get(vrf, "prefixes");
-
-		table_texts(&t, vrf, "name rd label peers");
-		table_cell(&t, PLAIN, "%s", text_of(prefixes, "ipv4-unicast"));
-		table_cell(&t, PLAIN, "%s", text_of(prefixes, "ipv6-unicast"));
-		strings_cell(&t, json_object_get(vrf, "import_targets"));
-		strings_cell(&t, json_object_get(vrf, "export_targets"));
-	}
-	table_end(&t, ctl, 0);
-}
-
 /* ---- show dataplane ---- */
-
-/* The worker of each receive queue, as `0,1`. */
-static void
-queues_cell(struct table *t, const json_t *queues)
-{
-	char text[256] = "";
-	size_t i, used = 0;
-	const json_t *queue;
-
-	json_array_foreach(queues, i, queue)
-	{
-		if (used < sizeof(text))
-			used += (size_t)snprintf(text + used, sizeof(text) - used, "%s%s",
-				i > 0 ? "," : "", text_of(queue, "worker"));
-	}
-	table_cell(t, PLAIN, "%s", text);
-}
-
-static void
-print_ports(struct ctl *ctl, const json_t *ports)
-{
-	static const char *const keys[] = {
-		"rx_packets", "tx_packets", "rx_bytes", "tx_bytes", "rx_missed", "tx_dropped"};
-	struct table t = table_begin("Port|State|>RX packets|>TX packets|>RX bytes|>TX bytes|>RX "
-				     "missed|>TX dropped|Workers");
-	char bytes[SHORT_TEXT];
-	const json_t *port;
-	size_t i;
-
-	json_array_foreach(ports, i, port)
-	{
-		table_cell(&t, PLAIN, "%s", text_of(port, "name"));
-		table_cell(&t, strcmp(text_of(port, "state"), "up") != 0 ? YELLOW : PLAIN, "%s",
-			text_of(port, "state"));
-		for (unsigned k = 0; k < COUNT(keys); k++)
-			table_cell(&t, k >= 4 && number_of(port, keys[k]) > 0 ? YELLOW : PLAIN,
-				"%s",
-				k == 2 || k == 3 ? bytes_text(real_of(port, keys[k]), bytes)
-						 : text_of(port, keys[k]));
-		queues_cell(&t, json_object_get(port, "queues"));
-	}
-	table_end(&t, ctl, 0);
-}
 
 /* Packets for this router: a row for each class with packets. */
 static void
@@ -596,34 +479,6 @@ print_host(struct ctl *ctl, const json_t *ports)
 	table_end(&t, ctl, 0);
 }
 
-static void
-print_workers(struct ctl *ctl, const json_t *workers)
-{
-	struct table t =
-		table_begin(">CPU|>Forwarded|>Punted|>Dropped|>Cycles|>Gap p50|>p99.9|>Max");
-	const json_t *w;
-	size_t i;
-
-	json_array_foreach(workers, i, w)
-	{
-		const json_t *gap = json_object_get(w, "loop_gap_ns");
-		const char *reason;
-		long long dropped = 0;
-		char text[SHORT_TEXT];
-		json_t *n;
-
-		json_object_foreach(json_object_get(w, "drops"), reason, n) dropped +=
-			(long long)json_integer_value(n);
-		table_texts(&t, w, "cpu forwarded punted");
-		table_cell(&t, dropped > 0 ? YELLOW : PLAIN, "%lld", dropped);
-		table_cell(&t, PLAIN, "%.0f", real_of(w, "cycles_per_packet"));
-		table_cell(&t, PLAIN, "%s", ns_text(real_of(gap, "p50"), text));
-		table_cell(&t, PLAIN, "%s", ns_text(real_of(gap, "p999"), text));
-		table_cell(&t, PLAIN, "%s", ns_text(real_of(gap, "max"), text));
-	}
-	table_end(&t, ctl, 0);
-}
-
 void
 show_dataplane(struct ctl *ctl, const json_t *result)
 {
@@ -631,7 +486,11 @@ show_dataplane(struct ctl *ctl, const json_t *result)
 	char reason_text[PORT_TEXT];
 	size_t i, k;
 
-	print_ports(ctl, json_object_get(result, "ports"));
+	list_print(ctl, json_object_get(result, "ports"),
+		"Port=name|State=state:state|>RX packets=rx_packets|>TX packets=tx_packets|"
+		">RX bytes=rx_bytes:bytes|>TX bytes=tx_bytes:bytes|>RX missed=rx_missed:warn|"
+		">TX dropped=tx_dropped:warn|Workers=queues:worker",
+		NULL);
 	json_array_foreach(json_object_get(result, "ports"), i, w)
 	{
 		if (json_is_string(json_object_get(w, "reason")) || number_of(w, "speed_mbps") != 0)
@@ -643,7 +502,11 @@ show_dataplane(struct ctl *ctl, const json_t *result)
 	putchar('\n');
 	print_host(ctl, json_object_get(result, "ports"));
 	putchar('\n');
-	print_workers(ctl, workers);
+	list_print(ctl, workers,
+		">CPU=cpu|>Forwarded=forwarded|>Punted=punted|>Dropped=drops:warn|"
+		">Cycles=cycles_per_packet:whole|>Gap p50=loop_gap_ns.p50:ns|"
+		">p99.9=loop_gap_ns.p999:ns|>Max=loop_gap_ns.max:ns",
+		NULL);
 	json_array_foreach(workers, i, w)
 	{
 		const char *reason;
@@ -692,24 +555,6 @@ show_threads(struct ctl *ctl, const json_t *result)
 	table_end(&t, ctl, 0);
 	t = table_begin(HISTOGRAM);
 	histogram_row(&t, "keepalive lateness", json_object_get(result, "keepalive_late_ns"));
-	table_end(&t, ctl, 0);
-}
-
-void
-show_neighbors(struct ctl *ctl, const json_t *result)
-{
-	struct table t = table_begin("Address|Port|MAC|State");
-	const json_t *n;
-	size_t i;
-
-	if (json_array_size(result) == 0) {
-		printf("no neighbors\n");
-		return;
-	}
-	json_array_foreach(result, i, n)
-	{
-		table_texts(&t, n, "address port mac state");
-	}
 	table_end(&t, ctl, 0);
 }
 
@@ -780,11 +625,7 @@ show_jobs(struct ctl *ctl, const json_t *result)
 		char text[SHORT_TEXT];
 
 		table_texts(&t, job, "id kind");
-		table_cell(&t,
-			running			       ? YELLOW
-			: strcmp(state, "failed") == 0 ? RED
-						       : GREEN,
-			"%s", state);
+		table_cell(&t, state_colour(state), "%s", state);
 		table_texts(&t, job, "done total");
 		table_cell(&t, PLAIN, "%s", time_text(real_of(job, "started_s"), "%m-%d %T", text));
 		table_cell(&t, PLAIN, "%s",
@@ -818,56 +659,12 @@ show_configuration(struct ctl *ctl, const struct command *c)
 void
 show_rpki(struct ctl *ctl, const json_t *result)
 {
-	const json_t *vrps = json_object_get(result, "vrps"), *c;
-	struct table t = table_begin(
-		"Cache|>Port|>Pref|State|Used|>Ver|>Serial|>IPv4|>IPv6|>Errors|Last error");
-	size_t i;
+	const json_t *vrps = json_object_get(result, "vrps");
 
-	json_array_foreach(json_object_get(result, "caches"), i, c)
-	{
-		bool synced = strcmp(text_of(c, "state"), "synced") == 0;
-
-		table_texts(&t, c, "address port preference");
-		table_cell(&t, synced ? PLAIN : RED, "%s", text_of(c, "state"));
-		table_cell(
-			&t, PLAIN, "%s", json_is_true(json_object_get(c, "used")) ? "yes" : "no");
-		table_texts(&t, c, "version serial ipv4 ipv6 errors error");
-	}
-	table_end_or(&t, ctl, "no cache is configured");
+	list_print(ctl, json_object_get(result, "caches"),
+		"Cache=address|>Port=port|>Pref=preference|State=state:state|Used=used|>Ver="
+		"version|"
+		">Serial=serial|>IPv4=ipv4|>IPv6=ipv6|>Errors=errors|Last error=error",
+		"no cache is configured");
 	printf("records in use: %s IPv4, %s IPv6\n", text_of(vrps, "ipv4"), text_of(vrps, "ipv6"));
-}
-
-void
-show_bmp(struct ctl *ctl, const json_t *result)
-{
-	struct table t = table_begin(
-		"Collector|>Port|State|Synced|>Peers|>Queued|>Resyncs|>Stalls|Last error");
-	const json_t *c;
-	size_t i;
-
-	json_array_foreach(json_object_get(result, "collectors"), i, c)
-	{
-		table_texts(&t, c, "address port");
-		table_cell(&t, strcmp(text_of(c, "state"), "up") == 0 ? PLAIN : RED, "%s",
-			text_of(c, "state"));
-		table_cell(
-			&t, PLAIN, "%s", json_is_true(json_object_get(c, "synced")) ? "yes" : "no");
-		table_texts(&t, c, "peers queued_octets resyncs stalls error");
-	}
-	table_end_or(&t, ctl, "no collector is configured");
-}
-
-void
-show_mrt(struct ctl *ctl, const json_t *result)
-{
-	struct table t = table_begin("File|Kind|>Interval|>Files|>Records|>Drops|Last error");
-	const json_t *f;
-	size_t i;
-
-	json_array_foreach(json_object_get(result, "files"), i, f)
-	{
-		table_texts(&t, f, "file kind interval_s files records drops");
-		table_cell(&t, RED, "%s", text_of(f, "error"));
-	}
-	table_end_or(&t, ctl, "no file is configured");
 }

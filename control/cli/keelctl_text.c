@@ -2,6 +2,7 @@
 #include "control/cli/keelctl.h"
 
 #include <stdarg.h>
+#include <stdint.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -224,6 +225,131 @@ table_cell(struct table *t, enum colour colour, const char *fmt, ...)
 		out_of_memory();
 	va_end(ap);
 	t->cell[t->cell_count++] = c;
+}
+
+enum colour
+state_colour(const char *state)
+{
+	static const char good[] = "|established|up|synced|done|reset|route-refresh-sent|replayed|"
+				   "readvertised|no-op|instance-added|instance-changed|"
+				   "instance-removed|",
+			  bad[] = "|idle|down|failed|missing|no-data|session-reset|not-applied|";
+	char word[64];
+
+	snprintf(word, sizeof(word), "|%s|", state);
+	return strstr(good, word) != NULL			       ? GREEN
+	       : strstr(bad, word) != NULL			       ? RED
+	       : strcmp(state, "none") == 0 || strcmp(state, "-") == 0 ? PLAIN
+								       : YELLOW;
+}
+
+/* Strings, or the member `key` of objects, with `between`; "-" without elements. */
+static const char *
+joined(const json_t *array, const char *key, const char *between, char *buf, size_t size)
+{
+	size_t i, at = 0;
+	const json_t *v;
+
+	snprintf(buf, size, "%s", json_is_array(array) ? "-" : value_text(array));
+	json_array_foreach(array, i, v)
+	{
+		if (at + 40 > size) {
+			snprintf(buf + at, size - at, " ...");
+			break;
+		}
+		at += (size_t)snprintf(buf + at, size - at, "%s%s", i > 0 ? between : "",
+			json_is_object(v) ? text_of(v, key) : value_text(v));
+	}
+	return buf;
+}
+
+static double
+sum_of(const json_t *v)
+{
+	double sum = json_number_value(v);
+	const char *key;
+	json_t *n;
+
+	json_object_foreach((json_t *)(uintptr_t)v, key, n) sum += json_number_value(n);
+	return sum;
+}
+
+/* A value by a format of list_print(). */
+static void
+format_cell(struct table *t, const json_t *v, const char *format)
+{
+	double number = sum_of(v);
+	char text[400];
+
+	if (strcmp(format, "state") == 0)
+		table_cell(t, state_colour(value_text(v)), "%s", value_text(v));
+	else if (strcmp(format, "bytes") == 0)
+		table_cell(t, PLAIN, "%s", bytes_text(number, text));
+	else if (strcmp(format, "ns") == 0)
+		table_cell(t, PLAIN, "%s", ns_text(number, text));
+	else if (strcmp(format, "date") == 0)
+		table_cell(t, PLAIN, "%s", time_text(number, "%F %T", text));
+	else if (strcmp(format, "whole") == 0)
+		table_cell(t, PLAIN, "%.0f", number);
+	else if (strcmp(format, "warn") == 0 || strcmp(format, "bad") == 0)
+		table_cell(t,
+			number <= 0	 ? PLAIN
+			: *format == 'b' ? RED
+					 : YELLOW,
+			"%s",
+			json_is_object(v) ? (snprintf(text, sizeof(text), "%.0f", number), text)
+					  : value_text(v));
+	else
+		table_cell(t, PLAIN, "%s",
+			joined(v, format, *format != '\0' ? "," : " ", text, sizeof(text)));
+}
+
+/* The next column of `*columns`; its title is added to the titles. */
+static void
+column_next(const char **columns, char titles[192], char key[64], char format[16])
+{
+	size_t len = strcspn(*columns, "|"), title = strcspn(*columns, "="), at = strlen(titles);
+	const char *colon = memchr(*columns, ':', len);
+	size_t end = colon != NULL ? (size_t)(colon - *columns) : len;
+
+	snprintf(titles + at, 192 - at, "%s%.*s", at > 0 ? "|" : "", (int)title, *columns);
+	snprintf(key, 64, "%.*s", (int)(end - title - 1), *columns + title + 1);
+	snprintf(format, 16, "%.*s", (int)(len - end - (colon != NULL)),
+		*columns + end + (colon != NULL));
+	*columns += len + ((*columns)[len] == '|');
+}
+
+void
+list_print(struct ctl *ctl, const json_t *array, const char *columns, const char *none)
+{
+	char titles[192] = "", key[64], format[16];
+	struct table t;
+	const json_t *o;
+	size_t i;
+
+	if (json_array_size(array) == 0 && none != NULL) {
+		puts(none);
+		return;
+	}
+	for (const char *c = columns; *c != '\0';)
+		column_next(&c, titles, key, format);
+	t = table_begin(titles);
+	json_array_foreach(array, i, o)
+	{
+		for (const char *c = columns; *c != '\0';) {
+			const json_t *v = o;
+
+			column_next(&c, (char[192]){""}, key, format);
+			for (char *k = key, *dot; v != NULL && k != NULL; k = dot) {
+				dot = strchr(k, '.');
+				if (dot != NULL)
+					*dot++ = '\0';
+				v = json_object_get(v, k);
+			}
+			format_cell(&t, v, format);
+		}
+	}
+	table_end(&t, ctl, 0);
 }
 
 void

@@ -123,6 +123,20 @@ class Usage(unittest.TestCase):
             status, out, err = self.interrupted_list("watch " + words, interrupt)
             self.assertEqual((status, out, err.split("\n")[1]), (1, "", "keelctl: interrupted after " + count), err)
 
+    def test_the_best_routes_of_a_table(self):
+        """`display ip routing-table` and `display ipv6 routing-table` ask for the best routes, `display bgp routing-table` for all."""
+        for line, best in (("display ip routing-table", True), ("display ipv6 routing-table", True), ("display bgp ipv6 routing-table", None), ("show route best", True)):
+            with tempfile.TemporaryDirectory() as folder, socket.socket(socket.AF_UNIX) as listener:
+                listener.bind(folder + "/k")
+                listener.listen(1)
+                p = subprocess.Popen([KEELCTL, "--socket", folder + "/k"] + line.split(), stdout=subprocess.PIPE, text=True)
+                c, _ = listener.accept()
+                with c, c.makefile("rw") as f:
+                    request = json.loads(f.readline())
+                    f.write(json.dumps({"id": request["id"], "result": {"rows": [], "routes": []}}) + "\n")
+                    f.flush()
+                    self.assertEqual((p.communicate(timeout=60)[0], request["params"].get("best")), ("no route\n", best), line)
+
     def test_no_daemon(self):
         self.fails(3, "no daemon at /nonexistent/keel.sock", "show", "version")
         self.fails(3, "no daemon at /elsewhere/k", "show", "version", sock=None, env={"KEEL_SOCKET": "/elsewhere/k"})

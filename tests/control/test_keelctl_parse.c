@@ -157,8 +157,7 @@ test_reset(void **state)
 static const struct show_case {
 	const char *line;
 	command_function *run; /* NULL: show_answer() */
-	answer_function *print;
-	const char *family, *prefix, *address, *peer, *rd;
+	const char *method, *family, *prefix, *address, *peer, *rd;
 	bool longer, advertised;
 	const char *vrf;
 } shows[] = {
@@ -210,7 +209,7 @@ static const struct show_case {
 		.peer = "192.0.2.2",
 		.vrf = "red"},
 	{.line = "show bgp vpn-instance red peer 192.0.2.2 faults",
-		.print = show_faults,
+		.method = "bgp.faults",
 		.peer = "192.0.2.2",
 		.vrf = "red"},
 	{.line = "show route vpn-instance red",
@@ -272,7 +271,7 @@ static const struct show_case {
 		.run = show_route,
 		.family = "ipv4-unicast",
 		.peer = "2001:db8::2"},
-	{.line = "show bgp peer 192.0.2.2 faults", .print = show_faults, .peer = "192.0.2.2"},
+	{.line = "show bgp peer 192.0.2.2 faults", .method = "bgp.faults", .peer = "192.0.2.2"},
 	{.line = "show route ipv6", .run = show_route, .family = "ipv6-unicast"},
 	{.line = "show route ipv4", .run = show_route, .family = "ipv4-unicast"},
 	{.line = "show route ipv6 peer fe80::2%east advertised",
@@ -301,22 +300,22 @@ static const struct show_case {
 		.run = show_route,
 		.family = "ipv6-unicast",
 		.address = "2001:db8::7"},
-	{.line = "show fib 2001:db8::7", .print = show_fib_lookup, .address = "2001:db8::7"},
-	{.line = "show dataplane neighbors", .print = show_neighbors},
-	{.line = "sh da n", .print = show_neighbors},
+	{.line = "show fib 2001:db8::7", .method = "fib.lookup", .address = "2001:db8::7"},
+	{.line = "show dataplane neighbors", .method = "dataplane.neighbors"},
+	{.line = "sh da n", .method = "dataplane.neighbors"},
 	{.line = "show route 192.0.2.7",
 		.run = show_route,
 		.family = "ipv4-unicast",
 		.address = "192.0.2.7"},
-	{.line = "show fib", .print = show_fib_stats},
-	{.line = "show fib stats", .print = show_fib_stats},
-	{.line = "show fib 192.0.2.7", .print = show_fib_lookup, .address = "192.0.2.7"},
-	{.line = "show dataplane", .print = show_dataplane},
-	{.line = "show threads", .print = show_threads},
-	{.line = "show version", .print = show_version},
-	{.line = "show forwarder", .print = show_forwarder},
-	{.line = "show jobs", .print = show_jobs},
-	{.line = "show rib", .print = show_rib},
+	{.line = "show fib", .method = "fib.stats"},
+	{.line = "show fib stats", .method = "fib.stats"},
+	{.line = "show fib 192.0.2.7", .method = "fib.lookup", .address = "192.0.2.7"},
+	{.line = "show dataplane", .method = "dataplane.stats"},
+	{.line = "show threads", .method = "control.stats"},
+	{.line = "show version", .method = "system.info"},
+	{.line = "show forwarder", .method = "system.info"},
+	{.line = "show jobs", .method = "jobs.list"},
+	{.line = "show rib", .method = "rib.summary"},
 	{.line = "show configuration", .run = show_configuration},
 	{.line = "sh conf cand", .run = show_configuration},
 	{.line = "show configuration startup", .run = show_configuration},
@@ -335,7 +334,7 @@ test_show(void **state)
 		if (parse(s->line, &c, error) != 0)
 			fail_msg("%s: %s", s->line, error);
 		assert_ptr_equal(c.rule->run, s->run != NULL ? s->run : show_answer);
-		assert_ptr_equal(c.rule->print, s->print);
+		same(s->line, "method", c.rule->method, s->method);
 		same(s->line, "family", c.family, s->family);
 		same(s->line, "prefix", arg(&c, "prefix"), s->prefix);
 		same(s->line, "rd", arg(&c, "rd"), s->rd);
