@@ -93,7 +93,7 @@ class Model:
             self.sessions = self.document, found
         if self.down and address.startswith("198.51.100.") or address == CE and not self.attached():
             return []
-        return self.sessions[1].get(address, [])
+        return [f for f in self.sessions[1].get(address, []) if f in self.routers[address].families]
 
     def attached(self):
         """The port in front of the router CE, where the session can be; None: there is none."""
