@@ -483,6 +483,7 @@ OPERATIONS = {
     "lose": (2, lambda r, m: a_router(r, m) + [r.choice(("close", "cease")), r.random() < 0.15], lose),
     "restarts": (1, lambda r, m: a_router(r, m) + [r.choice((0, 120))], restarts),
     "kill": (1, lambda r, m: [], lambda run: run.kill()),
+    "forwarder": (2, lambda r, m: [], lambda run: run.end_forwarder()),
     "kernel": (1, lambda r, m: [r.choice(("203.0.113.0/24", "45.0.0.0/16", "10.255.0.0/16")), r.random() < 0.6], kernel),
     "roas": (2, draw_roas, lambda run, roas: run.roas(roas, False)),
     "cache": (1, draw_roas, lambda run, roas: run.roas(roas, True)),
@@ -503,7 +504,7 @@ KNOWN = {}  # not drawn until the fault is mended: name -> what is wrong
 
 def draw(r, model, known=False):
     """`known`: operations with known faults, too."""
-    names = [n for n in OPERATIONS if (known or n not in KNOWN) and (n != "port" or "ports" in model.document)]
+    names = [n for n in OPERATIONS if (known or n not in KNOWN) and (n not in ("port", "forwarder") or "ports" in model.document)]
     name = r.choices(names, [OPERATIONS[n][0] for n in names])[0]
     return json.loads(json.dumps([name] + OPERATIONS[name][1](r, model)))
 

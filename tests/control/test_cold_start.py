@@ -556,6 +556,19 @@ class Run:
         if number != self.model.commits[-1][0]:
             self.note(number)
 
+    def end_forwarder(self):
+        """kill -9 of keelfwd, which starts itself again, and gets ports and tables of this keeld."""
+        keel, end = self.side.keel, time.monotonic() + WAIT_S
+        was = keel.call("system.info")["forwarder"]["pid"]
+        os.kill(was, signal.SIGKILL)
+        while True:
+            self.side.pump(0.01)
+            f = keel.call("system.info")["forwarder"]
+            if f["published"] and f["pid"] != was:
+                break
+            assert time.monotonic() < end, f
+        self.links_down(self.places[0])
+
     def do(self, operation):
         operations.do(self, operation)
         self.side.pump()
