@@ -1,7 +1,8 @@
 #!/usr/bin/python3
 # SPDX-License-Identifier: BSD-3-Clause
 """A route that changes every 5 ms, at a receiver that meanwhile gets a policy change of a full table, an attribute set for each prefix; and beside 100
-peers with a hold time of 3 s; and beside a flap of 20,000 routes to 200 peers with an export policy each.
+peers with a hold time of 3 s; beside a flap of 20,000 routes to 200 peers with an export policy each; beside a table to 100 slow readers with an export policy
+each; and beside 20 peers that ask for refreshes.
 
   kept_p50, kept_p99, kept_max        the import policy changes for kept routes: from the change until the receivers have all
   refresh_p50, refresh_p99, ..        the same, the routes asked for by ROUTE-REFRESH (OpenBGPD keeps all routes in both)
@@ -9,6 +10,8 @@ peers with a hold time of 3 s; and beside a flap of 20,000 routes to 200 peers w
   hold_p50, hold_p99, hold_max        at a peer that receives only this route, while the policy changes and all 100 peers ask for a refresh, every 5 s
   hold_lost                           lost sessions, of the 100
   flap_p50, flap_p99, flap_max        at a peer that receives only this route, for 3 s, while another peer announces and withdraws the 20,000 routes three times
+  slow_p50, slow_p99, slow_max        at a peer that receives only this route, from the begin of a table of 100,000 routes to 100 peers that read 20 KB/s, for 8 s
+  refreshes_p50, refreshes_p99, ..    at a peer that receives only this route, for 8 s, while 20 peers ask for a refresh of 100,000 routes 50 times a second each
 The table of a second receiver equals an oracle's (tests/bench/oracle.c) after the change."""
 import os
 import sys
@@ -17,10 +20,12 @@ import time
 sys.path.insert(0, os.path.dirname(os.path.abspath(__file__)))
 from bench_policy import PROBE_ASN, PROBE_ONLY, changing  # noqa: E402
 from scenario import CLIENT_ASN, CLIENTS, EVERYTHING, FEED_ASN, FEEDS, PROBE_MS, PROBES, RECEIVERS, Peer, Plan, Tables, addresses  # noqa: E402
-from scenario import clients, feeds, idle, load, must_hold, ours, receivers, sample, settled, wait_for  # noqa: E402
+from scenario import clients, feeds, idle, load, must_hold, ours, ready, receivers, sample, send, settled, wait_for  # noqa: E402
 
 PEERS, HOLD_S, HOLD_ROUTES, EVERY_S = 100, 3, 100000, 5
 GROUPS, FLAPS = 200, 20000
+SLOW, SLOW_RATE, ASKING, ASKED = 100, 20000, 20, 50
+BESIDE_ROUTES, BESIDE_S = 100000, 8
 
 
 def probes(exports):
@@ -98,10 +103,42 @@ def main():
                 for k in ("p50", "p99", "max"):
                     sample("flap_" + k, "ms", run, probe[k + "_us"] / 1000, dut=cls.name)
 
+        def beside(name, peers, work):
+            def one(cls, run):
+                few = Tables(1, plan.args.routes or BESIDE_ROUTES // (50 if plan.quick else 1))
+                with arena.dut(cls, feeds(1) + receivers(1) + clients(peers) + probes(PROBE_ONLY)) as dut:
+                    fan, prober = arena.holders(1, RECEIVERS, 65001, "--no-hosts"), arena.crowd(2, PROBES, PROBE_ASN)
+                    crowd, said = arena.crowd(peers, CLIENTS, CLIENT_ASN), arena.own_feeds(few)
+                    wait_for("sessions of all", lambda: crowd.ask("report", "report")["established"] == peers, 60)
+                    ready(dut, fan, said)
+                    if name != "slow":
+                        send(dut, fan, said, few.routes)
+                    prober.say("probe 0 1 65536 %d" % PROBE_MS)
+                    wait_for("the first probes", lambda: prober.ask("report", "report")["updates"] > 0, 30)
+                    begin = time.monotonic()
+                    work(crowd, said)
+                    time.sleep(max(0, begin + BESIDE_S - time.monotonic()))
+                    prober.say("probe-stop %d %d" % (begin * 1e9, time.monotonic() * 1e9))
+                    probe = prober.wait("done", "probe", timeout=60)
+                    must_hold(fan, few.expected())
+                    for k in ("p50", "p99", "max"):
+                        sample("%s_%s" % (name, k), "ms", run, probe[k + "_us"] / 1000, dut=cls.name)
+            return one
+
+        def slowly(crowd, said):
+            crowd.say("slow %d" % SLOW_RATE)
+            for f in said:
+                f.say("go")
+
+        def asking(crowd, said):
+            crowd.say("refresh %d %d" % (ASKING * ASKED, BESIDE_S))
+
         plan.alternate("kept", plan.classes, told("kept"))
         plan.alternate("refresh", plan.classes, told("refresh"))
         plan.alternate("hold", [c for c in plan.classes if ours(c)], hold)
         plan.alternate("flap", [c for c in plan.classes if ours(c)], flap)
+        plan.alternate("slow", [c for c in plan.classes if ours(c)], beside("slow", SLOW, slowly))
+        plan.alternate("refreshes", [c for c in plan.classes if ours(c)], beside("refreshes", ASKING, asking))
 
 
 if __name__ == "__main__":

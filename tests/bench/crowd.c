@@ -9,6 +9,7 @@
  *   refresh              each peer requests a refresh of ipv4-unicast, at once
  *   refresh RATE SECONDS peers request in turn, RATE requests a second in all
  *   stall I              peer I reads nothing from now on; `resume I`
+ *   slow RATE            each peer reads at most RATE octets a second from now on
  *   flap I COUNT         peer I announces COUNT different /32s (from 100.64.0.0 on), and withdraws each after FLAP_OPEN later announcements: an
  *                        immediate withdrawal would hide the announcement from all receivers
  *   probe I J COUNT MS   peer I announces a route, then changes the route COUNT times, every MS milliseconds; peer J stamps each arrival
@@ -61,13 +62,14 @@ static struct {
 struct speaker {
 	int fd;
 	unsigned index;
-	bool connecting, open_received, established, stalled, ever;
+	bool connecting, open_received, established, stalled, slowed, ever;
 	uint64_t retry_ns, keepalive_due_ns;
 	uint8_t *rx;
 	size_t rx_len;
 	uint8_t *tx;
 	size_t tx_len, tx_sent, tx_size;
 	uint32_t flaps, flap_announced, flap_withdrawn; /* of `flaps` in all */
+	uint64_t slow_octets; /* read since the command `slow` */
 	/* since the last report */
 	uint64_t updates, octets, borr, eorr, requests, lost;
 	uint64_t heard_ns, longest_silence_ns;
@@ -81,6 +83,10 @@ static struct {
 	uint64_t begin_ns, end_ns, sent;
 	unsigned next;
 } storm;
+static struct {
+	double rate; /* octets a second; 0: no limit */
+	uint64_t begin_ns;
+} slow;
 static struct {
 	unsigned from, to;
 	uint32_t count, sent, heard; /* sent and heard: how many */
@@ -322,6 +328,19 @@ take(void *ctx, uint8_t type, const uint8_t *msg, size_t len)
 	return h->p->fd >= 0;
 }
 
+/* The peer reads no more until its rate allows, or reads again. */
+static void
+slow_check(struct speaker *p, uint64_t now)
+{
+	bool slowed = slow.rate > 0 &&
+		      (double)p->slow_octets > slow.rate * (double)(now - slow.begin_ns) / 1e9;
+
+	if (slowed == p->slowed || p->fd < 0)
+		return;
+	p->slowed = p->stalled = slowed;
+	watch(p);
+}
+
 static void
 receive(struct speaker *p)
 {
@@ -339,9 +358,13 @@ receive(struct speaker *p)
 		}
 		p->rx_len += (size_t)n;
 		p->octets += (size_t)n;
+		p->slow_octets += (size_t)n;
 		turn += (size_t)n;
 		h.now = now_ns();
 		stream_messages(p->rx, &p->rx_len, BGP_EXTENDED_MSG_MAX, take, &h);
+		slow_check(p, h.now);
+		if (p->slowed)
+			return;
 	}
 }
 
@@ -502,10 +525,19 @@ report(void)
 	event("report", detail);
 }
 
+/* Otherwise the kernel would buffer some megabytes. */
+static void
+buffer_shrink(const struct speaker *p)
+{
+	int size = 4096;
+
+	if (p->fd >= 0)
+		setsockopt(p->fd, SOL_SOCKET, SO_RCVBUF, &size, sizeof(size));
+}
+
 static void
 stall(unsigned i, bool stalled)
 {
-	int size = 4096;
 	char detail[160];
 
 	if (i >= opt.peers) {
@@ -513,9 +545,8 @@ stall(unsigned i, bool stalled)
 		return;
 	}
 	peer[i].stalled = stalled;
-	/* otherwise the kernel would buffer some megabytes */
-	if (stalled && peer[i].fd >= 0)
-		setsockopt(peer[i].fd, SOL_SOCKET, SO_RCVBUF, &size, sizeof(size));
+	if (stalled)
+		buffer_shrink(&peer[i]);
 	watch(&peer[i]);
 	snprintf(detail, sizeof(detail), "\"peer\": %u, \"last\": \"%s\"", i, peer[i].last);
 	event(stalled ? "stalled" : "resumed", detail);
@@ -547,6 +578,13 @@ command(char *line)
 		storm.sent = 0;
 	} else if (strcmp(word, "stall") == 0 || strcmp(word, "resume") == 0) {
 		stall((unsigned)v[0], *word == 's');
+	} else if (strcmp(word, "slow") == 0 && v[0] > 0) {
+		slow.rate = (double)v[0];
+		slow.begin_ns = now_ns();
+		for (unsigned i = 0; i < opt.peers; i++) {
+			peer[i].slow_octets = 0;
+			buffer_shrink(&peer[i]);
+		}
 	} else if (strcmp(word, "flap") == 0 && v[0] < opt.peers && v[1] > 0) {
 		peer[v[0]].flaps = (uint32_t)v[1];
 		peer[v[0]].flap_announced = peer[v[0]].flap_withdrawn = 0;
@@ -618,6 +656,7 @@ turn(uint64_t now)
 			flush_peer(p);
 		}
 		flap_more(p);
+		slow_check(p, now);
 	}
 	storm_run(now);
 	probe_run(now);
