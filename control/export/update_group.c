@@ -567,7 +567,8 @@ uint64_t
 member_wait_ns(const struct update_member *m)
 {
 	const struct update_group *g = m->group;
-	uint64_t at = walk_blocked(g) ? g->retry_ns : 0, rest = stream_rest_ns(g);
+	uint64_t at = walk_blocked(g) && g->ready_count > 0 ? g->retry_ns : 0,
+		 rest = stream_rest_ns(g);
 
 	if (rest != 0 && (at == 0 || rest < at))
 		at = rest;

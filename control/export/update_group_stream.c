@@ -173,6 +173,21 @@ group_silent(const struct update_group *g)
 	       adj_rib_out_count(g->out) == 0;
 }
 
+/* Bulk waits while the stream holds this much for the slowest member. */
+static uint64_t
+bulk_max(const struct update_group *g)
+{
+	return g->set->c.kept_max / 8 + 1;
+}
+
+/* No member of the stream reads: the group falls behind, and not its members. Shards that wait for withdrawals need the messages all the same. */
+static bool
+all_are_full(const struct update_group *g)
+{
+	return g->stream_count > 0 && g->ready_count == 0 && g->behind_count == 0 &&
+	       g->kept >= bulk_max(g) && !journal_pressed(g->set->journal);
+}
+
 /* ---- while peers send their tables ---- */
 
 void
@@ -391,6 +406,8 @@ window_gather(struct update_group *g) RUNS_ON(role_session)
 	struct window *w = g->reader->window[g->window];
 	uint64_t after = group_position(g), upto = w->last;
 
+	if (all_are_full(g))
+		return false;
 	if (g->bulk_held && w->bulk <= w->last)
 		upto = w->bulk - 1;
 	if (upto <= after)
@@ -498,8 +515,6 @@ tail_need(struct update_group *g)
 	if (g->first != g->last && g->tail == NULL)
 		(void)journal_hold(g->set->journal, g->reader->hold, &g->tail);
 }
-
-static uint64_t bulk_max(const struct update_group *g);
 
 /*
  * True if bulk entries are in front of the live changes. Without bulk the group reads the changes soon. A paused group joins changes, and the stream of a group
@@ -629,13 +644,6 @@ update_groups_live(struct update_groups *s, uint64_t deadline_ns, update_due *du
 
 /* ---- room for more ---- */
 
-/* Bulk waits while the stream holds this much for the slowest member. */
-static uint64_t
-bulk_max(const struct update_group *g)
-{
-	return g->set->c.kept_max / 8 + 1;
-}
-
 static bool
 is_slowest(const struct update_group *g, const struct update_member *m)
 {
@@ -756,6 +764,8 @@ bulk_may_run(struct update_group *g, uint64_t deadline_ns)
 	while (g->kept >= bulk_max(g)) {
 		uint64_t now = now_ns();
 
+		if (all_are_full(g))
+			return false;
 		if (!slowest_is_full(g)) {
 			walk_unblock(g);
 			return false;
@@ -775,7 +785,8 @@ bulk_may_run(struct update_group *g, uint64_t deadline_ns)
 bool
 walk_blocked(const struct update_group *g)
 {
-	return g->blocked_ns != 0 && g->kept >= bulk_max(g) && now_ns() < g->retry_ns;
+	return all_are_full(g) ||
+	       (g->blocked_ns != 0 && g->kept >= bulk_max(g) && now_ns() < g->retry_ns);
 }
 
 static void
@@ -818,7 +829,7 @@ bulk_waits(struct update_group *g, uint64_t deadline_ns)
 		g->blocked_ns = g->waited_ns = g->few_since_ns = 0;
 	}
 	g->bulk = bulk;
-	return bulk && !journal_pressed(j) && !bulk_may_run(g, deadline_ns);
+	return (bulk || all_are_full(g)) && !journal_pressed(j) && !bulk_may_run(g, deadline_ns);
 }
 
 /* Fills the batch. The journal and a walk alternate. True: progress was made. */
