@@ -443,6 +443,9 @@ class Frr(Case):
         _, d, err = self.imported(EDGE.replace("  neighbor transit activate", "  no neighbor transit send-community\n  neighbor 192.0.2.3 send-community\n  neighbor transit activate"), accepted=True)
         self.assertEqual((d["bgp"]["groups"][0]["families"]["ipv4-unicast"]["send_communities"], d["bgp"]["peers"][1]["families"]["ipv4-unicast"]["send_communities"]), (False, True))
         self.assertIn("changed: communities of no kind are sent", err)
+        for kinds, said in ("both", 1), ("all", 0):
+            _, d, err = self.imported(EDGE.replace("  neighbor transit activate", "  no neighbor transit send-community %s\n  neighbor transit activate" % kinds), accepted=True)
+            self.assertEqual((d["bgp"]["groups"][0]["families"]["ipv4-unicast"]["send_communities"], err.count("communities of no kind are sent")), (False, said), err)
         status, d, err = self.imported(EDGE.replace("maximum-prefix 1000 warning-only", "maximum-prefix 1000 restart 5\n  neighbor 192.0.2.3 maximum-prefix 5 warning-only"), accepted=True)
         self.assertEqual((status, d["bgp"]["peers"][1]["families"]["ipv4-unicast"]["max_prefixes"]), (0, {"limit": 5, "action": "warning"}), err)
         self.assertEqual(err.count("changed: max_prefixes counts refused routes too, because keeld keeps them"), 1, err)  # of 192.0.2.2; a warning ends no session
@@ -563,6 +566,9 @@ route-map in permit 40
         # a jump over a deny, without a condition: the node must not permit, nor let the walk go to a node that the jump leaves out
         status, nodes, err = of("match probability 5\n on-match goto 40")
         self.assertEqual((status, nodes[0]), (1, node(10, "deny", match={"community_list": "a"})), err)
+        # the last line of an entry counts
+        status, nodes, err = of("set community 64512:1 additive\n set community 64512:2\n set large-community 1:2:3\n set large-community 1:2:4 additive")
+        self.assertEqual((nodes[0]["set"]["communities"], nodes[0]["set"]["large_communities"]), ({"replace": ["64512:2"]}, {"add": ["1:2:4"]}), err)
         # a change that is not carried: conditions behind it may see it
         status, nodes, err = of("set community 64512:2 additive foo\n on-match next")
         self.assertEqual((status, nodes[1:]), (1, [node(30, "deny", match={}), node(40, "permit", call="sub"), node(50, "deny")]), err)

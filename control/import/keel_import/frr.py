@@ -173,6 +173,7 @@ def _set_communities(im, changes, word, words):
     key = "communities" if word == "community" else "large_communities"
     if not words:
         return False
+    changes.pop(key, None)  # of an entry the last line counts
     if words[-1] != "additive":
         im.node.get("_delete", {}).pop(key, None)
     return im.set_communities(changes, key, words)
@@ -287,7 +288,7 @@ def _send_communities(im, f, kinds, no=False):
     every = kinds[:1] in (["both"], ["all"])
     if kinds and not every:
         return False
-    if no and not every:
+    if no and kinds[:1] != ["all"]:
         im.changed("communities of no kind are sent")
     f["send_communities"] = not no
     return True
