@@ -94,7 +94,7 @@ forwarding_namespace(struct keeld *k, const struct config *c, struct port_config
 	return p->netns == NULL ? 0 : e;
 }
 
-/* Opens keelfwd; `again`: the next keelfwd, which forwarder_reach() has reached. 0, -errno (logged). */
+/* Opens keelfwd; `again`: the next keelfwd, which forwarder_reach() has reached. 0; -EAGAIN: that has ended; -errno (logged). */
 static int
 open_forwarder(struct keeld *k, const struct dataplane_config *d, struct port_config *ports,
 	unsigned count, bool again) RUNS_ON(role_main)
@@ -120,6 +120,8 @@ open_forwarder(struct keeld *k, const struct dataplane_config *d, struct port_co
 	if (e == 0)
 		e = again ? forwarder_return(k->forwarder, &c, &err)
 			  : forwarder_open(&c, &k->forwarder, &err);
+	if (again && e == -EAGAIN)
+		return e;
 	if (e != 0) {
 		log_event(LOG_ERROR, "forwarder-failed error=\"%s\" text=\"%s\"",
 			strerrordesc_np(-e), err.text);
@@ -438,13 +440,13 @@ swap_memory(struct keeld *k) RUNS_ON(role_main)
 	e = thread_call_each(on, 2, on_swap, arg);
 	sem_destroy(&s.waits);
 	sem_destroy(&s.done);
-	if (e == 0 && s.result != 0)
+	if (e == 0 && s.result != 0 && s.result != -EAGAIN)
 		log_event(LOG_ERROR, "forwarder-failed error=\"%s\" text=\"%s\"",
 			strerrordesc_np(-s.result), s.err.text);
 	return e != 0 ? e : s.result;
 }
 
-/* The next keelfwd gets the ports and the tables. 0; -EAGAIN: no keelfwd listens yet; -errno (logged). */
+/* The next keelfwd gets the ports and the tables. 0; -EAGAIN: not yet; -errno (logged). */
 static int
 attach_again(struct keeld *k) RUNS_ON(role_main)
 {
@@ -469,6 +471,8 @@ attach_again(struct keeld *k) RUNS_ON(role_main)
 	e = publish(k);
 	if (e == 0)
 		layers_call_session(&k->layers, on_session_restart_end, k->layers.speaker);
+	else if (forwarder_has_ended(k->forwarder))
+		e = 0; /* the watch calls forwarder_ended() */
 	return e == 0 ? watch_end(k) : e;
 }
 

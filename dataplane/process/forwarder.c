@@ -688,7 +688,7 @@ forwarder_return(struct forwarder *f, const struct forwarder_config *c, struct d
 
 	if (rc != 0) {
 		channel_close(&n->main);
-		return rc;
+		return closed_at_once(rc) ? -EAGAIN : rc;
 	}
 	channel_close(&f->channel[FORWARDER_MAIN]);
 	f->channel[FORWARDER_MAIN] = n->main;
@@ -713,9 +713,12 @@ forwarder_swap(struct forwarder *f, const char *socket, struct dataplane_error *
 	if (rc != 0)
 		return dataplane_fail(
 			err, rc, "the memory of keelfwd cannot be mapped: %s", strerror(-rc));
+	rc = open_others(f, socket, err);
+	if (rc != 0)
+		return closed_at_once(rc) || nobody_listens(rc) ? -EAGAIN : rc;
 	dataplane_lost(false);
 	f->state.lost = false;
-	return open_others(f, socket, err);
+	return 0;
 }
 
 void

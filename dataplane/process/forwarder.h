@@ -82,10 +82,10 @@ int forwarder_fd(const struct forwarder *f);
 bool forwarder_has_ended(const struct forwarder *f);
 /*
  * After the end of keelfwd, in this order. forwarder_lost(): the ports are PORT_FAILED. forwarder_reach(): connects to the
- * next keelfwd. 0; -EAGAIN: no keelfwd listens yet; -errno with `err`. forwarder_return(): the next keelfwd opens the
- * ports of `c`, and maps the tables of this keeld. 0, or -errno with `err`. forwarder_swap(): the functions of port_read.c and worker_read.c read the memory of
- * the next keelfwd, and the host thread is connected; no other thread may call these functions meanwhile. 0, or
- * -errno with `err`. forwarder_publish().
+ * next keelfwd. forwarder_return(): the next keelfwd opens the ports of `c`, and maps the tables of this keeld.
+ * forwarder_swap(): the functions of port_read.c and worker_read.c read the memory of the next keelfwd, and the
+ * host thread is connected; no other thread may call these functions meanwhile. 0; -EAGAIN: no keelfwd listens yet,
+ * or the next keelfwd has ended, too: again from forwarder_reach(); -errno with `err`. forwarder_publish().
  */
 void forwarder_lost(struct forwarder *f);
 int forwarder_reach(struct forwarder *f, const char *socket, struct dataplane_error *err);

@@ -48,6 +48,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/fsuid.h>
 #include <sys/ioctl.h>
 #include <sys/random.h>
 #include <sys/resource.h>
@@ -1395,9 +1396,29 @@ supervise(struct keelfwd *k, int *ready)
 	}
 }
 
-/* The first of two doors: who may write the socket may connect; then see may_connect(). */
+/*
+ * The first of two doors: who may write the socket may connect; then see may_connect(). Started as root, keelfwd
+ * makes a socket of the user of keeld: keeld connects to the next keelfwd without the rights of root.
+ */
 static int
-listen_at(const char *path)
+bind_for(int fd, const struct sockaddr_un *at, uid_t keeld)
+{
+	int rc = -EACCES;
+
+	(void)umask(0117);
+	if (geteuid() == 0) {
+		(void)setfsuid(keeld);
+		rc = bind(fd, (const struct sockaddr *)at, sizeof(*at)) == 0 ? 0 : -errno;
+		(void)setfsuid(0);
+	}
+	if (rc == -EACCES) /* the folder is not of the user */
+		rc = bind(fd, (const struct sockaddr *)at, sizeof(*at)) == 0 ? 0 : -errno;
+	(void)umask(0077);
+	return rc;
+}
+
+static int
+listen_at(const char *path, uid_t keeld)
 {
 	struct sockaddr_un at = {.sun_family = AF_UNIX};
 	int fd, rc;
@@ -1413,10 +1434,9 @@ listen_at(const char *path)
 		return -EADDRINUSE;
 	}
 	(void)unlink(path);
-	(void)umask(0117);
-	rc = bind(fd, (const struct sockaddr *)&at, sizeof(at)) == 0 && listen(fd, 8) == 0 ? 0
-											   : -errno;
-	(void)umask(0077);
+	rc = bind_for(fd, &at, keeld);
+	if (rc == 0 && listen(fd, 8) != 0)
+		rc = -errno;
 	if (rc == 0)
 		return fd;
 	(void)close(fd);
@@ -1558,7 +1578,7 @@ main(int argc, char **argv)
 	k.kept = kept_addresses_create();
 	host_setting_begin();
 	k.signals = signalfd(-1, &set, SFD_CLOEXEC);
-	k.listener = listen_at(k.socket);
+	k.listener = listen_at(k.socket, k.keeld);
 	if (k.signals < 0 || k.listener < 0 || k.kept == NULL) {
 		note("start-failed socket=%s error=\"%s\"", k.socket,
 			strerror(k.listener < 0 ? -k.listener : errno));

@@ -11,6 +11,7 @@ Prints how long packets were lost. KEEL_ROUNDS (1): how often; KEEL_PPS (2000). 
 """
 import json
 import os
+import random
 import signal
 import sys
 import threading
@@ -45,6 +46,7 @@ class Test(test_forwarder.Test):
     def __init__(self, checks, lab, own):
         super().__init__(checks, lab)
         self.own = own
+        self.rng = random.Random(own)
 
     def build(self):
         lab = self.lab
@@ -169,6 +171,17 @@ class Test(test_forwarder.Test):
         self.lab.sh("far", "ip link set eth0 up")
         self.at_rest("the end of keelfwd before the publication")
 
+    def twice(self):
+        """The next keelfwd ends, too: before, while or after it takes the ports."""
+        keeld = self.rpc.call("system.info")["pid"]
+        killed = [forwarder_pid(self.socket)]
+        for _ in range(4):
+            os.kill(killed[-1], signal.SIGKILL)
+            killed.append(wait_for("the next keelfwd", lambda: forwarder_pid(self.socket) not in (None, *killed) and forwarder_pid(self.socket), 60))
+            time.sleep(self.rng.random())  # at any time of the start
+        self.at_rest("keelfwd is killed four times")
+        self.c.equal("... and keeld goes on", self.rpc.call("system.info")["pid"], keeld)
+
     def commit(self, **merge):
         self.rpc.call("config.edit", merge=merge)
         try:
@@ -215,6 +228,7 @@ def test(checks):
                     t.ends("keelfwd stops in order", signal.SIGTERM)
             t.adopted()
             t.before_publication()
+            t.twice()
             t.both_killed() if own else t.alone()
 
 
