@@ -764,13 +764,11 @@ bulk_may_run(struct update_group *g, uint64_t deadline_ns)
 	while (g->kept >= bulk_max(g)) {
 		uint64_t now = now_ns();
 
-		if (all_are_full(g))
-			return false;
 		if (!slowest_is_full(g)) {
 			walk_unblock(g);
 			return false;
 		}
-		if (walk_patience(g, now) && !few_are_late(g, now)) {
+		if ((walk_patience(g, now) && !few_are_late(g, now)) || all_are_full(g)) {
 			g->retry_ns = now + walk_retry_ns(g, now);
 			return false;
 		}
