@@ -26,13 +26,254 @@ peek_session(void *arg) RUNS_ON(role_session)
 	p->found = session_peek(p->env->layers->speaker, p->id, &p->view);
 }
 
-static void
-capability_add(json_t *o, const char *name, const struct session_capability *c)
-{
-	json_object_set_new(o, name,
-		json_pack("{s:b, s:b, s:b}", "local", c->local, "remote", c->remote, "negotiated",
-			c->negotiated));
-}
+/* The objects of rpc_encode(): in a family the view begins at the part of the family, and the configuration is that of the family. */
+enum { OF_VIEW, OF_CONFIG, OF_IN };
+#define PART(member) RPC_PART(OF_VIEW, struct session_view, member)
+#define VIEW_NUMBER(member) RPC_NUMBER(#member, OF_VIEW, struct session_view, member)
+#define VIEW_NUMBER_AS(name, member) RPC_NUMBER(name, OF_VIEW, struct session_view, member)
+#define VIEW_FLAG_AS(name, member) RPC_FLAG(name, OF_VIEW, struct session_view, member)
+#define CAPABILITY_FLAG(member) RPC_FLAG(#member, OF_VIEW, struct session_capability, member)
+#define FAMILY_NUMBER(member) FAMILY_NUMBER_AS(#member, member)
+#define FAMILY_NUMBER_AS(name, member) VIEW_NUMBER_AS(name, families[0].member)
+#define FAMILY_FLAG(member) FAMILY_FLAG_AS(#member, member)
+#define FAMILY_FLAG_AS(name, member) VIEW_FLAG_AS(name, families[0].member)
+#define GROUP_NUMBER(member) FAMILY_NUMBER_AS(#member, group.member)
+#define CONFIG_NUMBER_AS(name, member) RPC_NUMBER(name, OF_CONFIG, struct config_family, member)
+#define CONFIG_FLAG(member) RPC_FLAG(#member, OF_CONFIG, struct config_family, member)
+#define PEER_NUMBER_AS(name, member) RPC_NUMBER(name, OF_CONFIG, struct config_peer, member)
+#define PEER_FLAG_AS(name, member) RPC_FLAG(name, OF_CONFIG, struct config_peer, member)
+#define IN_NUMBER(member) RPC_NUMBER(#member, OF_IN, struct adj_rib_in_counts, member)
+
+static const struct rpc_field capability_fields[] = {
+	{CAPABILITY_FLAG(local) "This router offers the capability."},
+	{CAPABILITY_FLAG(remote) "The peer offers the capability."},
+	{CAPABILITY_FLAG(negotiated) "Both do: the session uses it."},
+	{0},
+};
+
+static const struct rpc_field capabilities_fields[] = {
+	{"route_refresh", "object", "Route refresh (RFC 2918).", capability_fields,
+		PART(route_refresh)},
+	{"enhanced_route_refresh", "object", "Enhanced route refresh (RFC 7313).",
+		capability_fields, PART(enhanced_route_refresh)},
+	{"four_octet_as", "object", "Four-octet AS numbers (RFC 6793).", capability_fields,
+		PART(four_octet_as)},
+	{"extended_message", "object", "Extended messages (RFC 8654).", capability_fields,
+		PART(extended_message)},
+	{"graceful_restart", "object", "Graceful restart (RFC 4724).", capability_fields,
+		PART(graceful_restart)},
+	{"extended_next_hop", "object", "Extended next hop encoding (RFC 8950).", capability_fields,
+		PART(extended_next_hop)},
+	{"restart_notification", "object",
+		"Graceful restart after NOTIFICATION messages (RFC 8538).", capability_fields,
+		PART(restart_notification)},
+	{0},
+};
+
+static const struct rpc_field offered_fields[] = {
+	{"code", "integer", "Capability code."},
+	{"name?", "string", "Name of a registered code."},
+	{"value", "string", "Hexadecimal digits of the value."},
+	{0},
+};
+
+static const struct rpc_field refresh_fields[] = {
+	{FAMILY_NUMBER(requests_sent) "ROUTE-REFRESH requests sent to the peer."},
+	{FAMILY_NUMBER(requests_received) "ROUTE-REFRESH requests from the peer."},
+	{FAMILY_NUMBER(served) "Walks through the table that were sent for these requests."},
+	{FAMILY_NUMBER(
+		coalesced) "Requests answered by a walk that also answers an earlier request."},
+	{FAMILY_NUMBER(borr_sent) "BoRR messages sent (RFC 7313)."},
+	{FAMILY_NUMBER(eorr_sent) "EoRR messages sent."},
+	{FAMILY_NUMBER(borr_received) "BoRR messages received."},
+	{FAMILY_NUMBER(eorr_received) "EoRR messages received."},
+	{IN_NUMBER(stale_swept) "Routes deleted because the peer did not announce them again "
+				"within a refresh."},
+	{IN_NUMBER(borr_ignored) "BoRR messages that began no refresh."},
+	{0},
+};
+
+static const struct rpc_field update_group_fields[] = {
+	{GROUP_NUMBER(id) "Number of the update group; never used again."},
+	{GROUP_NUMBER(members) "Peers in the group."},
+	{GROUP_NUMBER(behind) "Peers that are behind the others and are served separately."},
+	{GROUP_NUMBER(walks) "Walks for initial tables and refreshes."},
+	{GROUP_NUMBER(policy_walks) "Walks for changed export policies."},
+	{GROUP_NUMBER(messages) "UPDATE messages packed once for all members."},
+	{GROUP_NUMBER(octets) "Octets of these messages."},
+	{GROUP_NUMBER(own_messages) "UPDATE messages packed for one member that was behind."},
+	{GROUP_NUMBER(fell_behind) "Times a member fell behind."},
+	{GROUP_NUMBER(evicted) "Members moved to a group of their own."},
+	{GROUP_NUMBER(splits) "Times the group was split."},
+	{GROUP_NUMBER(foreign_labels) "VPN families: times a route was not advertised because its "
+				      "label would get "
+				      "the next hop of a third router."},
+	{GROUP_NUMBER(no_labels) "VPN families: times a route was not advertised with our next hop "
+				 "because no "
+				 "label of this router was free or installed."},
+	{0},
+};
+
+static const struct rpc_field max_prefixes_fields[] = {
+	{FAMILY_NUMBER_AS("limit", max_prefixes) "The limit."},
+	{"action", "warning|shutdown|discard", "What happens beyond the limit."},
+	{FAMILY_NUMBER_AS("threshold_percent",
+		max_prefixes_threshold) "The part of the limit that raises an alarm."},
+	{FAMILY_FLAG_AS(
+		"exceeded", max_prefixes_exceeded) "The limit was exceeded in this session."},
+	{FAMILY_NUMBER_AS("restart_s?",
+		max_prefixes_restart_s) "Seconds until a session that was shut down starts again."},
+	{0},
+};
+
+static const struct rpc_field max_prefixes_out_fields[] = {
+	{CONFIG_NUMBER_AS("limit", max_prefixes_out) "The limit."},
+	{"action", "warning|shutdown", "What happens beyond the limit."},
+	{CONFIG_NUMBER_AS("threshold_percent",
+		max_prefixes_out_threshold) "The part of the limit that raises an alarm."},
+	{FAMILY_FLAG_AS("exceeded",
+		max_prefixes_out_exceeded) "The limit is exceeded, or was when the session ended."},
+	{FAMILY_NUMBER_AS("exceeded_total",
+		max_prefixes_out_passed) "Times the limit was exceeded, over all sessions."},
+	{0},
+};
+
+static const struct rpc_field refused_fields[] = {
+	{"*", "integer",
+		"Prefixes refused for this cause: `malformed-`ATTRIBUTE, `as-loop`, "
+		"`originator-loop`, "
+		"`cluster-loop`, `first-as`, `as-path-length`, `as-set`, `next-hop`, `no-policy`, "
+		"`policy`, `blackhole`, "
+		"`prefix-limit`, `unusable-prefix`, `unusable-label`, `route-leak`, "
+		"`not-installed`."},
+	{0},
+};
+
+static const struct rpc_field family_fields[] = {
+	{IN_NUMBER(received) "Routes stored: the accepted ones and, with `keep_all_routes`, the "
+			     "rejected ones."},
+	{IN_NUMBER(accepted) "Routes that the import policy accepts."},
+	{IN_NUMBER(rejected_total) "Prefixes refused since the session came up."},
+	{FAMILY_NUMBER(advertised) "Routes advertised to the peer."},
+	{FAMILY_FLAG(negotiated) "The session carries the family."},
+	{FAMILY_FLAG(end_of_rib_received) "The peer has sent its whole table once."},
+	{FAMILY_FLAG(end_of_rib_sent) "The whole table was sent to the peer once."},
+	{CONFIG_FLAG(keep_all_routes) "Routes are kept as received."},
+	{FAMILY_FLAG(slow) "The peer takes the routes of the family slowly (`slow_peer`)."},
+	{FAMILY_FLAG(graceful_restart) "The peer keeps the family across its restart."},
+	{FAMILY_FLAG(forwarding_kept) "The peer kept its forwarding state (F bit)."},
+	{FAMILY_FLAG(retained) "Routes of an earlier session are kept until the peer returns."},
+	{FAMILY_FLAG(extended_next_hop) "IPv6 next hops are negotiated for the family."},
+	{"no_policy", "string[]",
+		"Directions (`import`, `export`) in which nothing passes because an external "
+		"session "
+		"has no policy (RFC 8212)."},
+	{"refresh", "object", "Counters of refreshes.", refresh_fields},
+	{"kept?", "integer", "Routes kept as received; only with `keep_all_routes`."},
+	{"not_applied?", "string",
+		"A committed policy change that reaches the peer only when the session is "
+		"established "
+		"again: the reason."},
+	{"update_group?", "object", "The peers that share UPDATE messages with this peer.",
+		update_group_fields},
+	{FAMILY_NUMBER_AS("slow_total", slow_count) "Times the peer became slow."},
+	{"refused", "object", "Refused prefixes by cause; a cause that never occurred is absent.",
+		refused_fields},
+	{"max_prefixes?", "object", "The limit of prefixes, where one is set.",
+		max_prefixes_fields},
+	{"max_prefixes_out?", "object", "The limit of advertised prefixes, where one is set.",
+		max_prefixes_out_fields},
+	{"blackholed_total?", "integer",
+		"Announcements accepted by `blackhole` since the session came up (RFC 7999)."},
+	{0},
+};
+
+static const struct rpc_field families_fields[] = {
+	{"*", "object", "One address family of the session.", family_fields},
+	{0},
+};
+
+static const struct rpc_field falls_fields[] = {
+	{"*", "integer",
+		"Sessions that ended for this cause: `sent` or `received` and the NOTIFICATION, as "
+		"`received cease/administrative-reset`; `lost connection-closed`, `lost "
+		"connection-lost`, `lost link-down`, `lost new-connection`, `lost other`. Twelve "
+		"causes; further "
+		"ones count as `lost other`."},
+	{0},
+};
+
+static const struct rpc_field swapped_labels_fields[] = {
+	{VIEW_NUMBER(labels) "Labels in use, and labels that rest before another use."},
+	{VIEW_NUMBER_AS("refused", labels_refused) "Times a route got no label, because the peer "
+						   "has as many as are free."},
+	{0},
+};
+
+static const struct rpc_field peer_fields[] = {
+	{"address", "string", "Address of the peer; link-local as `fe80::2%east`."},
+	{"vrf", "string", "VRF of the peer."},
+	{"asn", "integer", "AS number of the peer."},
+	{"group", "string|null", "The group that the peer inherits from."},
+	{"type", "internal|external", "Whether the peer is in the AS of this router."},
+	{"state", "idle|connect|active|open-sent|open-confirm|established",
+		"State of the session (RFC 4271 8.2.2)."},
+	{"uptime_s", "number", "Seconds since the session is established; 0 when it is not."},
+	{VIEW_NUMBER(established_count) "Times the session was established."},
+	{"last_error", "string",
+		"Why the last session ended or the last attempt failed; \"\" when there was no "
+		"error."},
+	{"capabilities", "object", "Capabilities of both sides.", capabilities_fields},
+	{"families", "object", "The configured address families, by name.", families_fields},
+	{VIEW_NUMBER(hold_time_s) "Negotiated hold time; 0 when there is none."},
+	{VIEW_NUMBER(messages_received) "Messages from the peer."},
+	{VIEW_NUMBER(messages_sent) "Messages to the peer."},
+	{VIEW_NUMBER(updates_received) "UPDATE messages from the peer."},
+	{VIEW_NUMBER(updates_sent) "UPDATE messages to the peer."},
+	{VIEW_NUMBER(hold_rearmed) "Times the hold timer was extended because received octets were "
+				   "still unread."},
+	{VIEW_NUMBER(keepalive_late_ns) "Longest delay of a KEEPALIVE to this peer."},
+	{"falls", "object", "Ends of established sessions by cause.", falls_fields},
+	{VIEW_NUMBER(output_octets) "Octets for the peer that the kernel has not accepted."},
+	{VIEW_NUMBER(input_octets) "Octets of the peer that are read and not handled."},
+	{"memory_bytes", "integer", "Memory that the routes of the peer take."},
+	{"swapped_labels?", "object",
+		"MPLS labels of this router for VPN routes of the peer; of dynamic peers those of "
+		"all dynamic peers of the group.",
+		swapped_labels_fields},
+	{"offered?", "object[]",
+		"Every capability in the OPEN of the peer, in this order; of an established "
+		"session.",
+		offered_fields},
+	{"port?", "object",
+		"The port with a subnet of the document that holds the peer: `name`, `state`, "
+		"`reason`, `speed_mbps`, `duplex`, `autoneg` and `fec` as in `dataplane.stats`."},
+	{PEER_FLAG_AS("route_reflector_client?",
+		route_reflector_client) "True for a route reflector client."},
+	{VIEW_FLAG_AS("held?", held) "True after the limit of prefixes ended the session; a reset "
+				     "or another limit "
+				     "starts "
+				     "the session again."},
+	{VIEW_FLAG_AS(
+		"idle_hold?", idle_hold) "True while the session waits before the next attempt."},
+	{PEER_FLAG_AS("dynamic?", dynamic) "True for a peer of a listen range."},
+	{PEER_FLAG_AS("passive?", passive) "True when this router does not open the connection."},
+	{PEER_FLAG_AS("shutdown?", shutdown) "True when the configuration shuts the session down."},
+	{VIEW_FLAG_AS("link_sensitive?",
+		link_sensitive) "True for an established session that ends with its link."},
+	{PEER_FLAG_AS("gtsm?", gtsm) "True with GTSM (RFC 5082)."},
+	{"md5?", "boolean", "True when TCP MD5 signs the connection."},
+	{"local_address?", "address", "Address of this router on the connection."},
+	{"local_as?", "integer", "AS number shown to the peer, where it is not `router.asn`."},
+	{"role?", "provider|rs-server|rs-client|customer|peer",
+		"Role of this router towards the peer (RFC 9234)."},
+	{"peer_role?", "provider|rs-server|rs-client|customer|peer",
+		"Role that the peer announced."},
+	{PEER_NUMBER_AS("multihop?", multihop) "TTL of the session, where `multihop` is set."},
+	{"restart_time_s?", "integer", "Restart time that the peer announced (RFC 4724)."},
+	{"description?", "string", "Description from the configuration."},
+	{0},
+};
 
 /* IANA, Capability Codes. NULL: no name. */
 static const char *
@@ -75,49 +316,6 @@ offered_json(const struct session_view *v)
 	return a;
 }
 
-static json_t *
-capabilities_json(const struct session_view *v)
-{
-	json_t *o = json_object();
-
-	capability_add(o, "route_refresh", &v->route_refresh);
-	capability_add(o, "enhanced_route_refresh", &v->enhanced_route_refresh);
-	capability_add(o, "four_octet_as", &v->four_octet_as);
-	capability_add(o, "extended_message", &v->extended_message);
-	capability_add(o, "graceful_restart", &v->graceful_restart);
-	capability_add(o, "extended_next_hop", &v->extended_next_hop);
-	capability_add(o, "restart_notification", &v->restart_notification);
-	return o;
-}
-
-static json_t *
-refresh_json(const struct session_view *v, enum family f, const struct adj_rib_in_counts *in)
-{
-	return json_pack("{s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I}", "requests_sent",
-		(json_int_t)v->families[f].requests_sent, "requests_received",
-		(json_int_t)v->families[f].requests_received, "served",
-		(json_int_t)v->families[f].served, "coalesced",
-		(json_int_t)v->families[f].coalesced, "borr_sent",
-		(json_int_t)v->families[f].borr_sent, "eorr_sent",
-		(json_int_t)v->families[f].eorr_sent, "borr_received",
-		(json_int_t)v->families[f].borr_received, "eorr_received",
-		(json_int_t)v->families[f].eorr_received, "stale_swept",
-		(json_int_t)in->stale_swept, "borr_ignored", (json_int_t)in->borr_ignored);
-}
-
-/* The update group of a peer and its counters. */
-static json_t *
-update_group_json(const struct update_group_stats *g)
-{
-	return json_pack("{s:I, s:i, s:i, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I}", "id",
-		(json_int_t)g->id, "members", (int)g->members, "behind", (int)g->behind, "walks",
-		(json_int_t)g->walks, "policy_walks", (json_int_t)g->policy_walks, "messages",
-		(json_int_t)g->messages, "octets", (json_int_t)g->octets, "own_messages",
-		(json_int_t)g->own_messages, "fell_behind", (json_int_t)g->fell_behind, "evicted",
-		(json_int_t)g->evicted, "splits", (json_int_t)g->splits, "foreign_labels",
-		(json_int_t)g->foreign_labels, "no_labels", (json_int_t)g->no_labels);
-}
-
 /* RFC 8212: the directions without a policy, in which no route passes. */
 static json_t *
 no_policy_json(const struct session_view *v, enum family f)
@@ -129,35 +327,6 @@ no_policy_json(const struct session_view *v, enum family f)
 	if (v->families[f].no_export_policy)
 		json_array_append_new(directions, json_string("export"));
 	return directions;
-}
-
-static json_t *
-max_prefixes_json(const struct session_view *v, enum family f)
-{
-	static const char *const actions[] = {[MAX_PREFIXES_WARNING] = "warning",
-		[MAX_PREFIXES_SHUTDOWN] = "shutdown",
-		[MAX_PREFIXES_DISCARD] = "discard"};
-	json_t *o =
-		json_pack("{s:I, s:s, s:i, s:b}", "limit", (json_int_t)v->families[f].max_prefixes,
-			"action", actions[v->families[f].max_prefixes_action], "threshold_percent",
-			(int)v->families[f].max_prefixes_threshold, "exceeded",
-			v->families[f].max_prefixes_exceeded);
-
-	if (v->families[f].max_prefixes_restart_s != 0)
-		json_object_set_new(
-			o, "restart_s", json_integer(v->families[f].max_prefixes_restart_s));
-	return o;
-}
-
-static json_t *
-max_prefixes_out_json(const struct config_family *k, const struct session_view *v, enum family f)
-{
-	return json_pack("{s:I, s:s, s:i, s:b, s:I}", "limit", (json_int_t)k->max_prefixes_out,
-		"action",
-		k->max_prefixes_out_action == MAX_PREFIXES_SHUTDOWN ? "shutdown" : "warning",
-		"threshold_percent", (int)k->max_prefixes_out_threshold, "exceeded",
-		v->families[f].max_prefixes_out_exceeded, "exceeded_total",
-		(json_int_t)v->families[f].max_prefixes_out_passed);
 }
 
 /* Causes with count 0 have no key. */
@@ -179,38 +348,36 @@ static json_t *
 family_json(const struct rpc_env *env, const struct config_peer *p, struct peer_id id,
 	enum family f, const struct session_view *v) RUNS_ON(role_main)
 {
+	static const char *const actions[] = {[MAX_PREFIXES_WARNING] = "warning",
+		[MAX_PREFIXES_SHUTDOWN] = "shutdown",
+		[MAX_PREFIXES_DISCARD] = "discard"};
 	const char *not_applied = apply_not_applied(env->apply, id, f, v);
+	const struct config_family *k = &p->families[f];
 	struct adj_rib_in_counts in = {0};
-	json_t *o;
+	const void *const of[] = {
+		(const char *)v + f * sizeof(v->families[0]), &p->families[f], &in};
+	json_t *o = json_pack("{s:o, s:o, s:s*}", "no_policy", no_policy_json(v, f), "refused",
+		refused_json(env, id, f), "not_applied", not_applied);
 
 	shards_peer_counts(&env->layers->shards, id, f, &in);
-	o = json_pack("{s:I, s:I, s:I, s:I, s:b, s:b, s:b, s:b, s:b, s:b, s:b, s:b, s:b, s:o, s:o}",
-		"received", (json_int_t)in.received, "accepted", (json_int_t)in.accepted,
-		"rejected_total", (json_int_t)in.rejected_total, "advertised",
-		(json_int_t)v->families[f].advertised, "negotiated", v->families[f].negotiated,
-		"end_of_rib_received", v->families[f].end_of_rib_received, "end_of_rib_sent",
-		v->families[f].end_of_rib_sent, "keep_all_routes", p->families[f].keep_all_routes,
-		"slow", v->families[f].slow, "graceful_restart", v->families[f].graceful_restart,
-		"forwarding_kept", v->families[f].forwarding_kept, "retained",
-		v->families[f].retained, "extended_next_hop", v->families[f].extended_next_hop,
-		"no_policy", no_policy_json(v, f), "refresh", refresh_json(v, f, &in));
-	if (p->families[f].keep_all_routes)
+	json_object_set_new(o, "refresh", rpc_encode(refresh_fields, of, NULL));
+	if (k->keep_all_routes)
 		json_object_set_new(o, "kept", json_integer((json_int_t)in.kept));
-	if (not_applied != NULL)
-		json_object_set_new(o, "not_applied", json_string(not_applied));
 	if (v->families[f].group.id != 0)
-		json_object_set_new(o, "update_group", update_group_json(&v->families[f].group));
-	json_object_set_new(o, "slow_total", json_integer((json_int_t)v->families[f].slow_count));
-	json_object_set_new(o, "refused", refused_json(env, id, f));
+		json_object_set_new(o, "update_group", rpc_encode(update_group_fields, of, NULL));
 	if (v->families[f].max_prefixes != 0)
-		json_object_set_new(o, "max_prefixes", max_prefixes_json(v, f));
-	if (p->families[f].max_prefixes_out != 0)
-		json_object_set_new(
-			o, "max_prefixes_out", max_prefixes_out_json(&p->families[f], v, f));
-	if (p->families[f].blackhole.prefix_list != NULL)
+		json_object_set_new(o, "max_prefixes",
+			rpc_encode(max_prefixes_fields, of,
+				json_pack("{s:s}", "action",
+					actions[v->families[f].max_prefixes_action])));
+	if (k->max_prefixes_out != 0)
+		json_object_set_new(o, "max_prefixes_out",
+			rpc_encode(max_prefixes_out_fields, of,
+				json_pack("{s:s}", "action", actions[k->max_prefixes_out_action])));
+	if (k->blackhole.prefix_list != NULL)
 		json_object_set_new(
 			o, "blackholed_total", json_integer((json_int_t)in.blackholed_total));
-	return o;
+	return rpc_encode(family_fields, of, o);
 }
 
 static json_t *
@@ -227,38 +394,10 @@ families_json(const struct rpc_env *env, const struct config_peer *p, struct pee
 	return families;
 }
 
-/* Properties of some peers have no key for other peers. The password is never shown. */
-static void
-peculiarities_add(json_t *o, const struct rpc_env *env, const struct config_peer *p,
-	const struct session_view *v) RUNS_ON(role_main)
+static const char *
+role_word(unsigned role)
 {
-	const struct {
-		const char *key;
-		bool is;
-	} words[] = {{"route_reflector_client", p->route_reflector_client}, {"held", v->held},
-		{"idle_hold", v->idle_hold}, {"dynamic", p->dynamic}, {"passive", p->passive},
-		{"shutdown", p->shutdown}, {"link_sensitive", v->link_sensitive}, {"gtsm", p->gtsm},
-		{"md5", p->password != NULL}};
-
-	for (unsigned i = 0; i < sizeof(words) / sizeof(words[0]); i++) {
-		if (words[i].is)
-			json_object_set_new(o, words[i].key, json_true());
-	}
-	if (v->local_addr.afi != AFI_NONE)
-		json_object_set_new(o, "local_address", rpc_addr(&v->local_addr));
-	if (p->local_as != apply_running(env->apply)->asn)
-		json_object_set_new(o, "local_as", json_integer(p->local_as));
-	if (p->role != ROLE_NONE)
-		json_object_set_new(o, "role", json_string(role_text((enum session_role)p->role)));
-	if (v->remote_role != ROLE_NONE && v->remote_role < ROLE_COUNT)
-		json_object_set_new(
-			o, "peer_role", json_string(role_text((enum session_role)v->remote_role)));
-	if (p->multihop != 0)
-		json_object_set_new(o, "multihop", json_integer(p->multihop));
-	if (v->graceful_restart.remote)
-		json_object_set_new(o, "restart_time_s", json_integer(v->restart_time_s));
-	if (p->description != NULL)
-		json_object_set_new(o, "description", json_string(p->description));
+	return role != ROLE_NONE && role < ROLE_COUNT ? role_text((enum session_role)role) : NULL;
 }
 
 /* {"sent cease/administrative-reset": count} */
@@ -275,43 +414,43 @@ falls_json(const struct session_view *v)
 	return o;
 }
 
+/* The password is never shown. */
 json_t *
 rpc_peer_json(struct rpc_env *env, struct peer_id id, const struct config_peer *p,
 	const struct session_view *v)
 {
+	const void *const of[] = {v, p};
 	bool any_as = p->asn == 0; /* a peer from a range: its OPEN gives the AS number */
 	double uptime = 0;
 	json_t *o;
 
 	if (v->state == FSM_ESTABLISHED && v->established_ns != 0)
 		uptime = (double)(now_ns() - v->established_ns) / 1e9;
-	o = json_pack("{s:s, s:s, s:I, s:s?, s:s, s:s, s:f, s:i, s:s, s:o, s:o, s:i, s:I, s:I, "
-		      "s:I, s:I, s:I, s:I}",
+	o = json_pack("{s:s, s:s, s:I, s:s?, s:s, s:s, s:f, s:s, s:o, s:o, s:o, s:I, s:s*, s:s*, "
+		      "s:s*, s:o*}",
 		"address", p->addr_text, "vrf", p->vrf_name, "asn",
 		(json_int_t)(any_as ? v->remote_asn : p->asn), "group", p->group, "type",
 		(any_as ? v->external : p->external) ? "external" : "internal", "state",
-		fsm_state_text(v->state), "uptime_s", uptime, "established_count",
-		(int)v->established_count, "last_error", v->last_error, "capabilities",
-		capabilities_json(v), "families", families_json(env, p, id, v), "hold_time_s",
-		(int)v->hold_time_s, "messages_received", (json_int_t)v->messages_received,
-		"messages_sent", (json_int_t)v->messages_sent, "updates_received",
-		(json_int_t)v->updates_received, "updates_sent", (json_int_t)v->updates_sent,
-		"hold_rearmed", (json_int_t)v->hold_rearmed, "keepalive_late_ns",
-		(json_int_t)v->keepalive_late_ns);
-	json_object_set_new(o, "falls", falls_json(v));
-	json_object_set_new(o, "output_octets", json_integer((json_int_t)v->output_octets));
-	json_object_set_new(o, "input_octets", json_integer((json_int_t)v->input_octets));
-	json_object_set_new(o, "memory_bytes",
-		json_integer((json_int_t)shards_peer_memory(&env->layers->shards, id)));
+		fsm_state_text(v->state), "uptime_s", uptime, "last_error", v->last_error,
+		"capabilities", rpc_encode(capabilities_fields, of, NULL), "families",
+		families_json(env, p, id, v), "falls", falls_json(v), "memory_bytes",
+		(json_int_t)shards_peer_memory(&env->layers->shards, id), "role",
+		role_word(p->role), "peer_role", role_word(v->remote_role), "description",
+		p->description, "port", rpc_port_of(env, p->vrf, &p->addr, p->addr_text));
 	if (v->labels > 0 || v->labels_refused > 0)
-		json_object_set_new(o, "swapped_labels",
-			json_pack("{s:I, s:I}", "labels", (json_int_t)v->labels, "refused",
-				(json_int_t)v->labels_refused));
+		json_object_set_new(
+			o, "swapped_labels", rpc_encode(swapped_labels_fields, of, NULL));
 	if (v->offered_len > 0)
 		json_object_set_new(o, "offered", offered_json(v));
-	rpc_port_add(o, env, p->vrf, &p->addr, p->addr_text);
-	peculiarities_add(o, env, p, v);
-	return o;
+	if (p->password != NULL)
+		json_object_set_new(o, "md5", json_true());
+	if (v->local_addr.afi != AFI_NONE)
+		json_object_set_new(o, "local_address", rpc_addr(&v->local_addr));
+	if (p->local_as != apply_running(env->apply)->asn)
+		json_object_set_new(o, "local_as", json_integer(p->local_as));
+	if (v->graceful_restart.remote)
+		json_object_set_new(o, "restart_time_s", json_integer(v->restart_time_s));
+	return rpc_encode(peer_fields, of, o);
 }
 
 /* ---- bgp.faults ---- */
@@ -611,223 +750,6 @@ jobs_get_method(struct rpc_env *env, json_t *params, struct rpc_call *call) RUNS
 }
 
 /* ---- the methods ---- */
-
-static const struct rpc_field capability_fields[] = {
-	{"local", "boolean", "This router offers the capability."},
-	{"remote", "boolean", "The peer offers the capability."},
-	{"negotiated", "boolean", "Both do: the session uses it."},
-	{0},
-};
-
-static const struct rpc_field capabilities_fields[] = {
-	{"route_refresh", "object", "Route refresh (RFC 2918).", capability_fields},
-	{"enhanced_route_refresh", "object", "Enhanced route refresh (RFC 7313).",
-		capability_fields},
-	{"four_octet_as", "object", "Four-octet AS numbers (RFC 6793).", capability_fields},
-	{"extended_message", "object", "Extended messages (RFC 8654).", capability_fields},
-	{"graceful_restart", "object", "Graceful restart (RFC 4724).", capability_fields},
-	{"extended_next_hop", "object", "Extended next hop encoding (RFC 8950).",
-		capability_fields},
-	{"restart_notification", "object",
-		"Graceful restart after NOTIFICATION messages (RFC 8538).", capability_fields},
-	{0},
-};
-
-static const struct rpc_field offered_fields[] = {
-	{"code", "integer", "Capability code."},
-	{"name?", "string", "Name of a registered code."},
-	{"value", "string", "Hexadecimal digits of the value."},
-	{0},
-};
-
-static const struct rpc_field refresh_fields[] = {
-	{"requests_sent", "integer", "ROUTE-REFRESH requests sent to the peer."},
-	{"requests_received", "integer", "ROUTE-REFRESH requests from the peer."},
-	{"served", "integer", "Walks through the table that were sent for these requests."},
-	{"coalesced", "integer",
-		"Requests answered by a walk that also answers an earlier request."},
-	{"borr_sent", "integer", "BoRR messages sent (RFC 7313)."},
-	{"eorr_sent", "integer", "EoRR messages sent."},
-	{"borr_received", "integer", "BoRR messages received."},
-	{"eorr_received", "integer", "EoRR messages received."},
-	{"stale_swept", "integer",
-		"Routes deleted because the peer did not announce them again within a refresh."},
-	{"borr_ignored", "integer", "BoRR messages that began no refresh."},
-	{0},
-};
-
-static const struct rpc_field update_group_fields[] = {
-	{"id", "integer", "Number of the update group; never used again."},
-	{"members", "integer", "Peers in the group."},
-	{"behind", "integer", "Peers that are behind the others and are served separately."},
-	{"walks", "integer", "Walks for initial tables and refreshes."},
-	{"policy_walks", "integer", "Walks for changed export policies."},
-	{"messages", "integer", "UPDATE messages packed once for all members."},
-	{"octets", "integer", "Octets of these messages."},
-	{"own_messages", "integer", "UPDATE messages packed for one member that was behind."},
-	{"fell_behind", "integer", "Times a member fell behind."},
-	{"evicted", "integer", "Members moved to a group of their own."},
-	{"splits", "integer", "Times the group was split."},
-	{"foreign_labels", "integer",
-		"VPN families: times a route was not advertised because its label would get "
-		"the next hop of a third router."},
-	{"no_labels", "integer",
-		"VPN families: times a route was not advertised with our next hop because no "
-		"label of this router was free or installed."},
-	{0},
-};
-
-static const struct rpc_field max_prefixes_fields[] = {
-	{"limit", "integer", "The limit."},
-	{"action", "warning|shutdown|discard", "What happens beyond the limit."},
-	{"threshold_percent", "integer", "The part of the limit that raises an alarm."},
-	{"exceeded", "boolean", "The limit was exceeded in this session."},
-	{"restart_s?", "integer", "Seconds until a session that was shut down starts again."},
-	{0},
-};
-
-static const struct rpc_field max_prefixes_out_fields[] = {
-	{"limit", "integer", "The limit."},
-	{"action", "warning|shutdown", "What happens beyond the limit."},
-	{"threshold_percent", "integer", "The part of the limit that raises an alarm."},
-	{"exceeded", "boolean", "The limit is exceeded, or was when the session ended."},
-	{"exceeded_total", "integer", "Times the limit was exceeded, over all sessions."},
-	{0},
-};
-
-static const struct rpc_field refused_fields[] = {
-	{"*", "integer",
-		"Prefixes refused for this cause: `malformed-`ATTRIBUTE, `as-loop`, "
-		"`originator-loop`, "
-		"`cluster-loop`, `first-as`, `as-path-length`, `as-set`, `next-hop`, `no-policy`, "
-		"`policy`, `blackhole`, "
-		"`prefix-limit`, `unusable-prefix`, `unusable-label`, `route-leak`, "
-		"`not-installed`."},
-	{0},
-};
-
-static const struct rpc_field family_fields[] = {
-	{"received", "integer",
-		"Routes stored: the accepted ones and, with `keep_all_routes`, the rejected ones."},
-	{"accepted", "integer", "Routes that the import policy accepts."},
-	{"rejected_total", "integer", "Prefixes refused since the session came up."},
-	{"advertised", "integer", "Routes advertised to the peer."},
-	{"negotiated", "boolean", "The session carries the family."},
-	{"end_of_rib_received", "boolean", "The peer has sent its whole table once."},
-	{"end_of_rib_sent", "boolean", "The whole table was sent to the peer once."},
-	{"keep_all_routes", "boolean", "Routes are kept as received."},
-	{"slow", "boolean", "The peer takes the routes of the family slowly (`slow_peer`)."},
-	{"slow_total", "integer", "Times the peer became slow."},
-	{"graceful_restart", "boolean", "The peer keeps the family across its restart."},
-	{"forwarding_kept", "boolean", "The peer kept its forwarding state (F bit)."},
-	{"retained", "boolean", "Routes of an earlier session are kept until the peer returns."},
-	{"extended_next_hop", "boolean", "IPv6 next hops are negotiated for the family."},
-	{"no_policy", "string[]",
-		"Directions (`import`, `export`) in which nothing passes because an external "
-		"session "
-		"has no policy (RFC 8212)."},
-	{"refresh", "object", "Counters of refreshes.", refresh_fields},
-	{"kept?", "integer", "Routes kept as received; only with `keep_all_routes`."},
-	{"not_applied?", "string",
-		"A committed policy change that reaches the peer only when the session is "
-		"established "
-		"again: the reason."},
-	{"update_group?", "object", "The peers that share UPDATE messages with this peer.",
-		update_group_fields},
-	{"refused", "object", "Refused prefixes by cause; a cause that never occurred is absent.",
-		refused_fields},
-	{"max_prefixes?", "object", "The limit of prefixes, where one is set.",
-		max_prefixes_fields},
-	{"max_prefixes_out?", "object", "The limit of advertised prefixes, where one is set.",
-		max_prefixes_out_fields},
-	{"blackholed_total?", "integer",
-		"Announcements accepted by `blackhole` since the session came up (RFC 7999)."},
-	{0},
-};
-
-static const struct rpc_field families_fields[] = {
-	{"*", "object", "One address family of the session.", family_fields},
-	{0},
-};
-
-static const struct rpc_field falls_fields[] = {
-	{"*", "integer",
-		"Sessions that ended for this cause: `sent` or `received` and the NOTIFICATION, as "
-		"`received cease/administrative-reset`; `lost connection-closed`, `lost "
-		"connection-lost`, `lost link-down`, `lost new-connection`, `lost other`. Twelve "
-		"causes; further "
-		"ones count as `lost other`."},
-	{0},
-};
-
-static const struct rpc_field swapped_labels_fields[] = {
-	{"labels", "integer", "Labels in use, and labels that rest before another use."},
-	{"refused", "integer",
-		"Times a route got no label, because the peer has as many as are free."},
-	{0},
-};
-
-static const struct rpc_field peer_fields[] = {
-	{"address", "string", "Address of the peer; link-local as `fe80::2%east`."},
-	{"vrf", "string", "VRF of the peer."},
-	{"asn", "integer", "AS number of the peer."},
-	{"group", "string|null", "The group that the peer inherits from."},
-	{"type", "internal|external", "Whether the peer is in the AS of this router."},
-	{"state", "idle|connect|active|open-sent|open-confirm|established",
-		"State of the session (RFC 4271 8.2.2)."},
-	{"uptime_s", "number", "Seconds since the session is established; 0 when it is not."},
-	{"established_count", "integer", "Times the session was established."},
-	{"last_error", "string",
-		"Why the last session ended or the last attempt failed; \"\" when there was no "
-		"error."},
-	{"capabilities", "object", "Capabilities of both sides.", capabilities_fields},
-	{"offered?", "object[]",
-		"Every capability in the OPEN of the peer, in this order; of an established "
-		"session.",
-		offered_fields},
-	{"families", "object", "The configured address families, by name.", families_fields},
-	{"hold_time_s", "integer", "Negotiated hold time; 0 when there is none."},
-	{"messages_received", "integer", "Messages from the peer."},
-	{"messages_sent", "integer", "Messages to the peer."},
-	{"updates_received", "integer", "UPDATE messages from the peer."},
-	{"updates_sent", "integer", "UPDATE messages to the peer."},
-	{"hold_rearmed", "integer",
-		"Times the hold timer was extended because received octets were still unread."},
-	{"keepalive_late_ns", "integer", "Longest delay of a KEEPALIVE to this peer."},
-	{"falls", "object", "Ends of established sessions by cause.", falls_fields},
-	{"output_octets", "integer", "Octets for the peer that the kernel has not accepted."},
-	{"input_octets", "integer", "Octets of the peer that are read and not handled."},
-	{"memory_bytes", "integer", "Memory that the routes of the peer take."},
-	{"swapped_labels?", "object",
-		"MPLS labels of this router for VPN routes of the peer; of dynamic peers those of "
-		"all dynamic peers of the group.",
-		swapped_labels_fields},
-	{"route_reflector_client?", "boolean", "True for a route reflector client."},
-	{"held?", "boolean",
-		"True after the limit of prefixes ended the session; a reset or another limit "
-		"starts "
-		"the session again."},
-	{"idle_hold?", "boolean", "True while the session waits before the next attempt."},
-	{"dynamic?", "boolean", "True for a peer of a listen range."},
-	{"passive?", "boolean", "True when this router does not open the connection."},
-	{"shutdown?", "boolean", "True when the configuration shuts the session down."},
-	{"link_sensitive?", "boolean", "True for an established session that ends with its link."},
-	{"gtsm?", "boolean", "True with GTSM (RFC 5082)."},
-	{"md5?", "boolean", "True when TCP MD5 signs the connection."},
-	{"local_address?", "address", "Address of this router on the connection."},
-	{"port?", "object",
-		"The port with a subnet of the document that holds the peer: `name`, `state`, "
-		"`reason`, `speed_mbps`, `duplex`, `autoneg` and `fec` as in `dataplane.stats`."},
-	{"local_as?", "integer", "AS number shown to the peer, where it is not `router.asn`."},
-	{"role?", "provider|rs-server|rs-client|customer|peer",
-		"Role of this router towards the peer (RFC 9234)."},
-	{"peer_role?", "provider|rs-server|rs-client|customer|peer",
-		"Role that the peer announced."},
-	{"multihop?", "integer", "TTL of the session, where `multihop` is set."},
-	{"restart_time_s?", "integer", "Restart time that the peer announced (RFC 4724)."},
-	{"description?", "string", "Description from the configuration."},
-	{0},
-};
 
 /* rpc_peers.c answers. */
 static const struct rpc_field peers_params[] = {

@@ -81,7 +81,7 @@ path_note(struct query *q, const struct rib_path *p, json_t *route) RUNS_ON(role
 
 	hop = json_string_value(json_object_get(route, "next_hop"));
 	if (hop != NULL && addr_parse(hop, &next_hop) == 0)
-		rpc_port_add(route, q->env, q->vrf, &next_hop, hop);
+		json_object_set_new(route, "port", rpc_port_of(q->env, q->vrf, &next_hop, hop));
 	json_object_set_new(
 		route, "time", json_real(wall_s() - ((double)now_ns() / 1e9 - p->time_s)));
 	/* a leaked route has passed the import policy in the VPN table */

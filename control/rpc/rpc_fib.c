@@ -173,6 +173,39 @@ rpc_fib_mark(struct rpc_env *env)
 		hist_copy(&env->marks->fib[i], fib_hist(env, i));
 }
 
+#define FIB_NUMBER(member) RPC_NUMBER(#member, 0, struct fib_stats, member)
+#define FIB_NUMBER_AS(name, member) RPC_NUMBER(name, 0, struct fib_stats, member)
+static const struct rpc_field fib_table_fields[] = {
+	{"vrf", "string", "VRF."},
+	{"family", "family", "Address family."},
+	{FIB_NUMBER_AS("routes", installed) "Prefixes installed."},
+	{FIB_NUMBER(groups_used) "Second-level groups in use."},
+	{FIB_NUMBER(memory_bytes) "Memory of the table."},
+	{FIB_NUMBER(writes) "Entries changed since the start."},
+	{FIB_NUMBER(not_installed) "Prefixes for which the table has no room."},
+	{0},
+};
+static const struct rpc_field fib_stats_result[] = {
+	{FIB_NUMBER(generation) "Generation of the tables: the number of commits."},
+	{"tables", "object[]", "The tables.", fib_table_fields},
+	{FIB_NUMBER(commits) "Transactions."},
+	{FIB_NUMBER(commits_delayed) "Transactions delayed by a worker that did not run."},
+	{FIB_NUMBER(grace_late) "Grace periods that lasted longer than `late_after_ns`."},
+	{"late_after_ns", "integer", "When a grace period counts as late."},
+	{FIB_NUMBER(rebuilds) "Times a table was built anew."},
+	{"link_last_ns", "integer",
+		"From the last loss of a link until packets took their other paths."},
+	{"commit_ns", "object", "Duration of a transaction.", rpc_histogram_fields},
+	{"grace_ns", "object", "Until no worker used the replaced entries.", rpc_histogram_fields},
+	{"update_to_fib_ns", "object", "From reading an UPDATE to its change in the tables.",
+		rpc_histogram_fields},
+	{"update_to_workers_ns", "object",
+		"From reading an UPDATE until all workers use the change.", rpc_histogram_fields},
+	{"link_ns", "object", "From the loss of a link until packets took their other paths.",
+		rpc_histogram_fields},
+	{0},
+};
+
 static void
 table_add(const struct rpc_env *env, json_t *tables, struct vrf_id vrf, enum family f)
 	RUNS_ON(role_main)
@@ -181,12 +214,10 @@ table_add(const struct rpc_env *env, json_t *tables, struct vrf_id vrf, enum fam
 
 	if (fib_table_stats_get(env->layers->fib, vrf, family_afi(f), &t) != 0)
 		return;
-	json_array_append_new(tables,
-		json_pack("{s:s, s:s, s:I, s:I, s:I, s:I, s:I}", "vrf",
-			apply_vrf_name(env->apply, vrf), "family", family_text(f), "routes",
-			(json_int_t)t.installed, "groups_used", (json_int_t)t.groups_used,
-			"memory_bytes", (json_int_t)t.memory_bytes, "writes", (json_int_t)t.writes,
-			"not_installed", (json_int_t)t.not_installed));
+	json_array_append_new(
+		tables, rpc_encode(fib_table_fields, (const void *[]){&t},
+				json_pack("{s:s, s:s}", "vrf", apply_vrf_name(env->apply, vrf),
+					"family", family_text(f))));
 }
 
 static json_t *
@@ -207,16 +238,12 @@ fib_stats_method(struct rpc_env *env, json_t *params, struct rpc_call *call) RUN
 		table_add(env, tables, (struct vrf_id){v}, FAMILY_IPV4_UNICAST);
 		table_add(env, tables, (struct vrf_id){v}, FAMILY_IPV6_UNICAST);
 	}
-	o = json_pack("{s:I, s:o, s:I, s:I, s:I, s:i, s:I, s:I}", "generation",
-		(json_int_t)all.generation, "tables", tables, "commits", (json_int_t)all.commits,
-		"commits_delayed", (json_int_t)all.commits_delayed, "grace_late",
-		(json_int_t)all.grace_late, "late_after_ns", (int)FIB_LATE_NS, "rebuilds",
-		(json_int_t)all.rebuilds, "link_last_ns",
-		(json_int_t)fib_feed_link_last_ns(env->layers->feed));
+	o = json_pack("{s:o, s:i, s:I}", "tables", tables, "late_after_ns", (int)FIB_LATE_NS,
+		"link_last_ns", (json_int_t)fib_feed_link_last_ns(env->layers->feed));
 	for (unsigned i = 0; i < FIB_HISTS; i++)
 		json_object_set_new(
 			o, fib_hists[i].key, rpc_hist_since(fib_hist(env, i), &env->marks->fib[i]));
-	return o;
+	return rpc_encode(fib_stats_result, (const void *[]){&all}, o);
 }
 
 /* ---- fib.audit: the answer is deferred until the walk has ended, or (`wait` false) is the result of a job ---- */
@@ -374,17 +401,26 @@ rpc_port(uint16_t p)
 		"autoneg", l.autoneg, "fec", l.fec);
 }
 
-void
-rpc_port_add(json_t *o, const struct rpc_env *env, struct vrf_id vrf, const struct ip_addr *addr,
-	const char *text)
+json_t *
+rpc_port_of(
+	const struct rpc_env *env, struct vrf_id vrf, const struct ip_addr *addr, const char *text)
 {
 	const struct config *c = apply_running(env->apply);
 	uint16_t p =
 		env->layers->fib != NULL && c != NULL ? port_of(c, vrf, addr, text) : PORTS_MAX;
 
-	if (p != PORTS_MAX)
-		json_object_set_new(o, "port", rpc_port(p));
+	return p != PORTS_MAX ? rpc_port(p) : NULL;
 }
+
+#define HOST_NUMBER(member) RPC_NUMBER(#member, 0, struct host_counters, member)
+static const struct rpc_field host_class_fields[] = {
+	{HOST_NUMBER(passed) "Packets handed to the kernel."},
+	{HOST_NUMBER(
+		policed) "Packets above the limit of the class (`dataplane.policing`), dropped."},
+	{HOST_NUMBER(
+		lost) "Packets dropped because the host thread or the kernel did not take them."},
+	{0},
+};
 
 /* Packets for this router by class; NULL: not counted. */
 static json_t *
@@ -398,8 +434,7 @@ host_json(uint16_t p)
 	out = json_object();
 	for (unsigned i = 0; i < HOST_CLASSES; i++)
 		json_object_set_new(out, host_class_text((enum host_class)i),
-			json_pack("{s:I, s:I, s:I}", "passed", (json_int_t)c[i].passed, "policed",
-				(json_int_t)c[i].policed, "lost", (json_int_t)c[i].lost));
+			rpc_encode(host_class_fields, (const void *[]){&c[i]}, NULL));
 	return out;
 }
 
@@ -484,30 +519,80 @@ rpc_duplicates(struct rpc_env *env, struct rpc_duplicates *out)
 	layers_call_host(env->layers, duplicates_read, &r);
 }
 
+#define PORT_NUMBER(member) RPC_NUMBER(#member, 0, struct port_counters, member)
+static const struct rpc_field host_fields[] = {
+	{"*", "object", "A class: `bgp_peers`, `neighbors`, `bgp_others`, `icmp` or `others`.",
+		host_class_fields},
+	{0},
+};
+static const struct rpc_field port_drop_fields[] = {
+	{"*", "integer",
+		"Packets lost for this reason: `rx-missed` (receive queue full), `rx-error` "
+		"(refused by "
+		"the device), `rx-no-buffer` (times without a free packet buffer), and of AF_XDP "
+		"`xdp-rx-dropped`, `xdp-ring-full` and `xdp-invalid`."},
+	{0},
+};
+static const struct rpc_field driver_fields[] = {
+	{"*", "integer", "A counter of the driver; the name is the driver's."},
+	{0},
+};
+static const struct rpc_field queue_fields[] = {
+	{"worker", "integer", "Index in `workers` of the worker that polls the queue."},
+	{0},
+};
+static const struct rpc_field port_fields[] = {
+	{"name", "string", "Name of the port."},
+	{"state", "up|down|missing|failed",
+		"`down`: no link. `missing`: the device, or an interface that the port needs, was "
+		"removed. `failed`: the driver reported a fault, or the port did not start."},
+	{"reason", "string|null", "Why the port is not `up`; null while it is."},
+	{"speed_mbps", "integer|null",
+		"Speed of the link in Mbit/s. Null, as the members below, while it is not known."},
+	{"duplex", "half|full|null", "Duplex mode."},
+	{"autoneg", "on|off|null", "Autonegotiation of the speed."},
+	{"fec", "off|auto|base-r|rs|llrs|null", "Forward error correction in use."},
+	{PORT_NUMBER(rx_packets) "Packets received."},
+	{PORT_NUMBER(tx_packets) "Packets sent."},
+	{PORT_NUMBER(rx_bytes) "Octets received."},
+	{PORT_NUMBER(tx_bytes) "Octets sent."},
+	{PORT_NUMBER(rx_missed) "Packets lost because the receive queue was full."},
+	{PORT_NUMBER(tx_dropped) "Packets dropped because the transmit queue was full."},
+	{PORT_NUMBER(xdp_rx_dropped) "AF_XDP: packets that the kernel dropped."},
+	{PORT_NUMBER(xdp_rx_ring_full) "AF_XDP: packets lost because the ring was full."},
+	{PORT_NUMBER(xdp_fill_empty) "AF_XDP: times the kernel found no free buffer."},
+	{PORT_NUMBER(xdp_invalid) "AF_XDP: packets whose descriptor the kernel refused."},
+	{"drops", "object", "Packets that the port lost, by reason.", port_drop_fields},
+	{"driver", "object", "Counters of the driver (xstats of DPDK).", driver_fields},
+	{"queues", "object[]", "The receive queues of the port, by number.", queue_fields},
+	{"tx_queues", "integer",
+		"Transmit queues of the port. With fewer queues than workers, workers share them."},
+	{"host?", "object",
+		"Packets for this router by class. Absent where the kernel receives them without "
+		"keeld.",
+		host_fields},
+	{"duplicate_addresses", "address[]",
+		"IPv6 addresses of the port that another machine on the link has, too: the kernel "
+		"does not use them."},
+	{0},
+};
+
 static json_t *
 port_json(uint16_t p, const struct rpc_duplicates *d)
 {
 	struct port_counters c = {0};
-	json_t *o = rpc_port(p), *counters, *addresses = json_array();
+	json_t *o = rpc_port(p), *addresses = json_array();
 
 	forwarder_counters(p, &c);
-	counters = json_pack(
-		"{s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:o, s:o, s:o, s:i, s:o*}",
-		"rx_packets", (json_int_t)c.rx_packets, "tx_packets", (json_int_t)c.tx_packets,
-		"rx_bytes", (json_int_t)c.rx_bytes, "tx_bytes", (json_int_t)c.tx_bytes, "rx_missed",
-		(json_int_t)c.rx_missed, "tx_dropped", (json_int_t)c.tx_dropped, "xdp_rx_dropped",
-		(json_int_t)c.xdp_rx_dropped, "xdp_rx_ring_full", (json_int_t)c.xdp_rx_ring_full,
-		"xdp_fill_empty", (json_int_t)c.xdp_fill_empty, "xdp_invalid",
-		(json_int_t)c.xdp_invalid, "drops", port_drops_json(p, &c), "driver",
-		driver_json(p), "queues", queues_json(p), "tx_queues", (int)port_tx_queues(p),
-		"host", host_json(p));
-	json_object_update(o, counters);
-	json_decref(counters);
 	for (unsigned i = 0; i < d->count; i++)
 		if (d->at[i].port == p)
 			json_array_append_new(addresses, rpc_addr(&d->at[i].addr));
-	json_object_set_new(o, "duplicate_addresses", addresses);
-	return o;
+	json_object_update_new(
+		o, json_pack("{s:o, s:o, s:o, s:i, s:o*, s:o}", "drops", port_drops_json(p, &c),
+			   "driver", driver_json(p), "queues", queues_json(p), "tx_queues",
+			   (int)port_tx_queues(p), "host", host_json(p), "duplicate_addresses",
+			   addresses));
+	return rpc_encode(port_fields, (const void *[]){&c}, o);
 }
 
 static uint64_t
@@ -515,6 +600,29 @@ counter(const _Atomic uint64_t *c)
 {
 	return atomic_load_explicit(c, memory_order_relaxed);
 }
+
+#define WORKER_NUMBER(member) RPC_NUMBER(#member, 0, struct worker_stats, member)
+#define WORKER_NUMBER_AS(name, member) RPC_NUMBER(name, 0, struct worker_stats, member)
+static const struct rpc_field drop_fields[] = {
+	{"*", "integer", "Packets dropped for this reason; see DROP REASONS."},
+	{0},
+};
+static const struct rpc_field worker_fields[] = {
+	{"cpu", "integer", "CPU of the worker."},
+	{WORKER_NUMBER_AS("received_ipv4", received_v4) "IPv4 packets received."},
+	{WORKER_NUMBER_AS("received_ipv6", received_v6) "IPv6 packets received."},
+	{WORKER_NUMBER(forwarded) "Packets forwarded."},
+	{WORKER_NUMBER(originated) "Packets of this router sent: the kernel's, and ICMP errors."},
+	{WORKER_NUMBER(injected) "Packets taken over from the kernel."},
+	{WORKER_NUMBER(icmp_errors) "ICMP errors made."},
+	{WORKER_NUMBER(fragments) "Fragments sent, made of larger IPv4 packets."},
+	{"drops", "object", "Dropped packets by reason.", drop_fields},
+	{WORKER_NUMBER(punted) "Packets handed to the kernel."},
+	{WORKER_NUMBER(waiting) "Packets that wait now for the address of a neighbour."},
+	{"loop_gap_ns", "object", "Time between two polls.", rpc_histogram_fields},
+	{"cycles_per_packet", "number", "Processor cycles for each packet, while packets come."},
+	{0},
+};
 
 static json_t *
 worker_json(unsigned w)
@@ -528,34 +636,29 @@ worker_json(unsigned w)
 		json_object_set_new(drops, drop_reason_text((enum drop_reason)r),
 			json_integer((json_int_t)counter(&s->drops[r])));
 	stats_loop_gap(w, &gap);
-	return json_pack("{s:i, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:o, s:I, s:I, s:o, s:f}", "cpu",
-		(int)worker_cpu(w), "received_ipv4", (json_int_t)counter(&s->received_v4),
-		"received_ipv6", (json_int_t)counter(&s->received_v6), "forwarded",
-		(json_int_t)counter(&s->forwarded), "originated",
-		(json_int_t)counter(&s->originated), "injected", (json_int_t)counter(&s->injected),
-		"icmp_errors", (json_int_t)counter(&s->icmp_errors), "fragments",
-		(json_int_t)counter(&s->fragments), "drops", drops, "punted",
-		(json_int_t)counter(&s->punted), "waiting", (json_int_t)counter(&s->waiting),
-		"loop_gap_ns", rpc_hist(&gap), "cycles_per_packet",
-		packets > 0 ? (double)counter(&s->busy_cycles) / (double)packets : 0.0);
+	return rpc_encode(worker_fields, (const void *[]){s},
+		json_pack("{s:i, s:o, s:o, s:f}", "cpu", (int)worker_cpu(w), "drops", drops,
+			"loop_gap_ns", rpc_hist(&gap), "cycles_per_packet",
+			packets > 0 ? (double)counter(&s->busy_cycles) / (double)packets : 0.0));
 }
 
-static json_t *
-neighbor_room_json(const struct netlink_room *room)
-{
-	const struct {
-		const char *key;
-		const _Atomic uint64_t *counter;
-	} counters[] = {{"held", &room->held}, {"ended", &room->ended},
-		{"released", &room->released}, {"refused", &room->refused}};
-	json_t *o = json_object();
-
-	for (unsigned i = 0; i < sizeof(counters) / sizeof(counters[0]); i++)
-		json_object_set_new(o, counters[i].key,
-			json_integer((json_int_t)atomic_load_explicit(
-				counters[i].counter, memory_order_relaxed)));
-	return o;
-}
+#define ROOM_NUMBER(member) RPC_NUMBER(#member, 0, struct netlink_room, member)
+static const struct rpc_field neighbor_room_fields[] = {
+	{ROOM_NUMBER(held) "Requests held back: 64 addresses of the port were not answered, or a "
+			   "quarter of "
+			   "the kernel's table; and looks at next hops that wait, because 128 of "
+			   "the port "
+			   "did not answer."},
+	{ROOM_NUMBER(ended) "Requests without an answer for 200 ms, of next hops for a second, "
+			    "that made room "
+			    "for "
+			    "others."},
+	{ROOM_NUMBER(released) "Neighbours that are not kept resolved any more: more than half of "
+			       "the kernel's "
+			       "table have answered."},
+	{ROOM_NUMBER(refused) "Requests refused by the kernel because its table is full."},
+	{0},
+};
 
 static json_t *
 dataplane_stats(struct rpc_env *env, json_t *params, struct rpc_call *call) RUNS_ON(role_main)
@@ -575,7 +678,8 @@ dataplane_stats(struct rpc_env *env, json_t *params, struct rpc_call *call) RUNS
 	for (unsigned w = 0; w < workers_count(); w++)
 		json_array_append_new(workers, worker_json(w));
 	return json_pack("{s:o, s:o, s:o}", "ports", ports, "workers", workers, "neighbors",
-		neighbor_room_json(env->layers->neighbor_room));
+		rpc_encode(
+			neighbor_room_fields, (const void *[]){env->layers->neighbor_room}, NULL));
 }
 
 static json_t *
@@ -718,37 +822,6 @@ static const struct rpc_field fib_lookup_result[] = {
 	{0},
 };
 
-static const struct rpc_field fib_table_fields[] = {
-	{"vrf", "string", "VRF."},
-	{"family", "family", "Address family."},
-	{"routes", "integer", "Prefixes installed."},
-	{"groups_used", "integer", "Second-level groups in use."},
-	{"memory_bytes", "integer", "Memory of the table."},
-	{"writes", "integer", "Entries changed since the start."},
-	{"not_installed", "integer", "Prefixes for which the table has no room."},
-	{0},
-};
-static const struct rpc_field fib_stats_result[] = {
-	{"generation", "integer", "Generation of the tables: the number of commits."},
-	{"tables", "object[]", "The tables.", fib_table_fields},
-	{"commits", "integer", "Transactions."},
-	{"commits_delayed", "integer", "Transactions delayed by a worker that did not run."},
-	{"grace_late", "integer", "Grace periods that lasted longer than `late_after_ns`."},
-	{"late_after_ns", "integer", "When a grace period counts as late."},
-	{"rebuilds", "integer", "Times a table was built anew."},
-	{"link_last_ns", "integer",
-		"From the last loss of a link until packets took their other paths."},
-	{"commit_ns", "object", "Duration of a transaction.", rpc_histogram_fields},
-	{"grace_ns", "object", "Until no worker used the replaced entries.", rpc_histogram_fields},
-	{"update_to_fib_ns", "object", "From reading an UPDATE to its change in the tables.",
-		rpc_histogram_fields},
-	{"update_to_workers_ns", "object",
-		"From reading an UPDATE until all workers use the change.", rpc_histogram_fields},
-	{"link_ns", "object", "From the loss of a link until packets took their other paths.",
-		rpc_histogram_fields},
-	{0},
-};
-
 static const struct rpc_field fib_stats_params[] = {
 	{"vrf?", "string", "Only the tables of this VRF. All tables when absent."},
 	{0},
@@ -766,6 +839,7 @@ static const struct rpc_field mismatch_fields[] = {
 	{"found", "string|null", "Prefix by the workers' tables."},
 	{0},
 };
+
 static const struct rpc_field audit_result_fields[] = {
 	{"checked?", "integer", "Prefixes compared."},
 	{"skipped?", "integer", "Prefixes that changed during the audit."},
@@ -787,106 +861,6 @@ static const struct rpc_field neighbor_fields[] = {
 };
 static const struct rpc_field neighbors_result[] = {
 	{"", "object[]", "The neighbours.", neighbor_fields},
-	{0},
-};
-
-static const struct rpc_field host_class_fields[] = {
-	{"passed", "integer", "Packets handed to the kernel."},
-	{"policed", "integer",
-		"Packets above the limit of the class (`dataplane.policing`), dropped."},
-	{"lost", "integer",
-		"Packets dropped because the host thread or the kernel did not take them."},
-	{0},
-};
-static const struct rpc_field host_fields[] = {
-	{"*", "object", "A class: `bgp_peers`, `neighbors`, `bgp_others`, `icmp` or `others`.",
-		host_class_fields},
-	{0},
-};
-static const struct rpc_field port_drop_fields[] = {
-	{"*", "integer",
-		"Packets lost for this reason: `rx-missed` (receive queue full), `rx-error` "
-		"(refused by "
-		"the device), `rx-no-buffer` (times without a free packet buffer), and of AF_XDP "
-		"`xdp-rx-dropped`, `xdp-ring-full` and `xdp-invalid`."},
-	{0},
-};
-static const struct rpc_field driver_fields[] = {
-	{"*", "integer", "A counter of the driver; the name is the driver's."},
-	{0},
-};
-static const struct rpc_field queue_fields[] = {
-	{"worker", "integer", "Index in `workers` of the worker that polls the queue."},
-	{0},
-};
-static const struct rpc_field port_fields[] = {
-	{"name", "string", "Name of the port."},
-	{"state", "up|down|missing|failed",
-		"`down`: no link. `missing`: the device, or an interface that the port needs, was "
-		"removed. `failed`: the driver reported a fault, or the port did not start."},
-	{"reason", "string|null", "Why the port is not `up`; null while it is."},
-	{"speed_mbps", "integer|null",
-		"Speed of the link in Mbit/s. Null, as the members below, while it is not known."},
-	{"duplex", "half|full|null", "Duplex mode."},
-	{"autoneg", "on|off|null", "Autonegotiation of the speed."},
-	{"fec", "off|auto|base-r|rs|llrs|null", "Forward error correction in use."},
-	{"duplicate_addresses", "address[]",
-		"IPv6 addresses of the port that another machine on the link has, too: the kernel "
-		"does not use them."},
-	{"rx_packets", "integer", "Packets received."},
-	{"tx_packets", "integer", "Packets sent."},
-	{"rx_bytes", "integer", "Octets received."},
-	{"tx_bytes", "integer", "Octets sent."},
-	{"rx_missed", "integer", "Packets lost because the receive queue was full."},
-	{"tx_dropped", "integer", "Packets dropped because the transmit queue was full."},
-	{"xdp_rx_dropped", "integer", "AF_XDP: packets that the kernel dropped."},
-	{"xdp_rx_ring_full", "integer", "AF_XDP: packets lost because the ring was full."},
-	{"xdp_fill_empty", "integer", "AF_XDP: times the kernel found no free buffer."},
-	{"xdp_invalid", "integer", "AF_XDP: packets whose descriptor the kernel refused."},
-	{"drops", "object", "Packets that the port lost, by reason.", port_drop_fields},
-	{"driver", "object", "Counters of the driver (xstats of DPDK).", driver_fields},
-	{"queues", "object[]", "The receive queues of the port, by number.", queue_fields},
-	{"tx_queues", "integer",
-		"Transmit queues of the port. With fewer queues than workers, workers share them."},
-	{"host?", "object",
-		"Packets for this router by class. Absent where the kernel receives them without "
-		"keeld.",
-		host_fields},
-	{0},
-};
-static const struct rpc_field drop_fields[] = {
-	{"*", "integer", "Packets dropped for this reason; see DROP REASONS."},
-	{0},
-};
-static const struct rpc_field worker_fields[] = {
-	{"cpu", "integer", "CPU of the worker."},
-	{"received_ipv4", "integer", "IPv4 packets received."},
-	{"received_ipv6", "integer", "IPv6 packets received."},
-	{"forwarded", "integer", "Packets forwarded."},
-	{"originated", "integer", "Packets of this router sent: the kernel's, and ICMP errors."},
-	{"injected", "integer", "Packets taken over from the kernel."},
-	{"icmp_errors", "integer", "ICMP errors made."},
-	{"fragments", "integer", "Fragments sent, made of larger IPv4 packets."},
-	{"drops", "object", "Dropped packets by reason.", drop_fields},
-	{"punted", "integer", "Packets handed to the kernel."},
-	{"waiting", "integer", "Packets that wait now for the address of a neighbour."},
-	{"loop_gap_ns", "object", "Time between two polls.", rpc_histogram_fields},
-	{"cycles_per_packet", "number", "Processor cycles for each packet, while packets come."},
-	{0},
-};
-static const struct rpc_field neighbor_room_fields[] = {
-	{"held", "integer",
-		"Requests held back: 64 addresses of the port were not answered, or a quarter of "
-		"the kernel's table; and looks at next hops that wait, because 128 of the port "
-		"did not answer."},
-	{"ended", "integer",
-		"Requests without an answer for 200 ms, of next hops for a second, that made room "
-		"for "
-		"others."},
-	{"released", "integer",
-		"Neighbours that are not kept resolved any more: more than half of the kernel's "
-		"table have answered."},
-	{"refused", "integer", "Requests refused by the kernel because its table is full."},
 	{0},
 };
 

@@ -1,15 +1,16 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
-/* Members of results that several methods share. */
-#include "control/rpc/rpc_impl.h"
+/* Members of results that several methods share, and the encoder of tables. */
+#include "control/rpc/rpc_call.h"
 
+#define HIST_NUMBER(member) RPC_NUMBER(#member, 0, struct hist_summary, member)
 const struct rpc_field rpc_histogram_fields[] = {
-	{"count", "integer", "Number of measurements."},
-	{"min", "integer", "Shortest, in nanoseconds."},
-	{"p50", "integer", "Median, in nanoseconds."},
-	{"p90", "integer", "90th percentile, in nanoseconds."},
-	{"p99", "integer", "99th percentile, in nanoseconds."},
-	{"p999", "integer", "99.9th percentile, in nanoseconds."},
-	{"max", "integer", "Longest, in nanoseconds."},
+	{HIST_NUMBER(count) "Number of measurements."},
+	{HIST_NUMBER(min) "Shortest, in nanoseconds."},
+	{HIST_NUMBER(p50) "Median, in nanoseconds."},
+	{HIST_NUMBER(p90) "90th percentile, in nanoseconds."},
+	{HIST_NUMBER(p99) "99th percentile, in nanoseconds."},
+	{HIST_NUMBER(p999) "99.9th percentile, in nanoseconds."},
+	{HIST_NUMBER(max) "Longest, in nanoseconds."},
 	{0},
 };
 
@@ -142,3 +143,44 @@ const struct rpc_field rpc_alarm_fields[] = {
 	{"reason?", "string|null", "Why."},
 	{0},
 };
+
+/* NULL: a member without `from`, or a zero that is left out. */
+static json_t *
+encode_one(const struct rpc_field *f, const void *const objects[]) /* NOLINT(misc-no-recursion) */
+{
+	const void *at = (const char *)objects[f->from.of] + f->from.at, *parts[4] = {0};
+	uint64_t number;
+
+	if (f->from.size == 0)
+		return NULL;
+	parts[f->from.of] = at;
+	if (f->members != NULL)
+		return rpc_encode(f->members, parts, NULL);
+	number = f->from.size == sizeof(uint8_t)    ? *(const uint8_t *)at
+		 : f->from.size == sizeof(uint16_t) ? *(const uint16_t *)at
+		 : f->from.size == sizeof(uint32_t)
+			 ? *(const uint32_t *)at
+			 : __atomic_load_n((const uint64_t *)at, __ATOMIC_RELAXED);
+	if (number == 0 && rpc_field_optional(f))
+		return NULL;
+	return *f->type == 'b' ? json_boolean(number) : json_integer((json_int_t)number);
+}
+
+json_t *
+rpc_encode(const struct rpc_field *fields, const void *const objects[], json_t *made)
+{
+	json_t *o = json_object();
+
+	for (const struct rpc_field *f = fields; f->name != NULL; f++) {
+		char name[RPC_NAME_MAX];
+		json_t *v = encode_one(f, objects);
+
+		rpc_field_name(f, name);
+		if (v == NULL)
+			v = json_incref(json_object_get(made, name));
+		if (v != NULL)
+			json_object_set_new(o, name, v);
+	}
+	json_decref(made);
+	return o;
+}

@@ -84,7 +84,31 @@ struct rpc_field {
 	const char *type;
 	const char *text; /* for people: a phrase, further sentences; `code` in backquotes */
 	const struct rpc_field *members; /* of an object, or of each object in an array */
+	struct {
+		size_t at, size; /* in object number `of`; size 0: no such member */
+		unsigned of;
+	} from;
 };
+/* The begin of a row of type integer or boolean, before its text: {RPC_NUMBER("name", 0, struct s, member) "Text."}. */
+#define RPC_ROW(word, kind, number, s, member)                                                     \
+	.name = word, .type = kind,                                                                \
+	.from = {offsetof(s, member),                                                              \
+		/* refuses texts and structs */ 0 * sizeof(+((s *)0)->member) +                    \
+			sizeof(((s *)0)->member),                                                  \
+		number},                                                                           \
+	.text =
+#define RPC_NUMBER(word, number, s, member) RPC_ROW(word, "integer", number, s, member)
+#define RPC_FLAG(word, number, s, member) RPC_ROW(word, "boolean", number, s, member)
+/* Of an object with `members`: their object number `number` is a member of that object. */
+#define RPC_PART(number, s, member)                                                                \
+	{                                                                                          \
+		offsetof(s, member), 1, number                                                     \
+	}
+/*
+ * An object in the order of the table: members of objects[], and of `made` (taken; may be NULL). A member of an object whose name
+ * ends in "?" is left out when zero or false.
+ */
+json_t *rpc_encode(const struct rpc_field *fields, const void *const objects[], json_t *made);
 
 /*
  * A method. Unknown parameters, missing parameters and wrong types are answered with -32602 before `fn` is called. For a result other than
@@ -195,12 +219,9 @@ struct rpc_duplicates {
 	struct netlink_duplicate at[RPC_DUPLICATES_MAX];
 };
 void rpc_duplicates(struct rpc_env *env, struct rpc_duplicates *out) RUNS_ON(role_main);
-/*
- * Adds `port` to an object about `addr` or `text` (with a zone), if a port of the running document, open or
- * not, has the zone or a subnet that holds the address.
- */
-void rpc_port_add(json_t *o, const struct rpc_env *env, struct vrf_id vrf,
-	const struct ip_addr *addr, const char *text) RUNS_ON(role_main);
+/* The port of the running document, open or not, with the zone or a subnet of `addr` or `text`; NULL: absent. */
+json_t *rpc_port_of(const struct rpc_env *env, struct vrf_id vrf, const struct ip_addr *addr,
+	const char *text) RUNS_ON(role_main);
 /* {KIND: number} of the alarms in `list`, all kinds. */
 json_t *rpc_alarm_counts(const json_t *list);
 /* Keys of the attributes of a route: index (RPC_ATTR_COUNT: unknown), and value (NULL: not in the set). */

@@ -182,7 +182,5 @@ rpc_prefix(const struct prefix *p)
 json_t *
 rpc_hist(const struct hist_summary *h)
 {
-	return json_pack("{s:I, s:I, s:I, s:I, s:I, s:I, s:I}", "count", (json_int_t)h->count,
-		"min", (json_int_t)h->min, "p50", (json_int_t)h->p50, "p90", (json_int_t)h->p90,
-		"p99", (json_int_t)h->p99, "p999", (json_int_t)h->p999, "max", (json_int_t)h->max);
+	return rpc_encode(rpc_histogram_fields, (const void *[]){h}, NULL);
 }

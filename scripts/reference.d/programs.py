@@ -44,6 +44,16 @@ def tables(tree, path, struct):
     return tables_in(path, tree.text(path), struct)
 
 
+def written_out(entry):
+    """A row {SOME_NUMBER(member) "Text."} or {SOME_FLAG("name", member) "Text."} as a row with name, type and text."""
+    first = entry.values[0]
+    if len(first) < 4 or first[1].text != "(":
+        return entry
+    name = first[2] if first[2].kind == "string" else first[2]._replace(kind="string", text='"%s"' % first[2].text)
+    kind = name._replace(text='"boolean"' if "FLAG" in first[0].text else '"integer"')
+    return entry._replace(values=[[name], [kind], [t for t in first[3:] if t.kind == "string"]])
+
+
 def defines(text):
     """{name: tokens} of the macros whose value begins with a string or a name."""
     found = {}
@@ -138,7 +148,7 @@ class Reader:
             raise Fault("%s: there is no table %s" % (path, name))
         self.shown.add(key)
         out = []
-        for e in self.fields[key].entries:
+        for e in map(written_out, self.fields[key].entries):
             if len(e.values) == 1:
                 continue
             where = "%s:%d" % (key[0], e.line)
