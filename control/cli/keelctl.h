@@ -244,8 +244,8 @@ struct edit {
 };
 /* Of rules: apply the line. 0; -1 after a message. */
 typedef int edit_function(struct edit *e);
-edit_function set_asn, set_group, set_route_refresh, set_enable, set_keep, set_policy, set_setting,
-	remove_peer, edit_network, edit_import_route, edit_static, edit_group, remove_bgp;
+edit_function set_asn, set_group, set_enable, set_policy, set_setting, remove_peer, edit_network,
+	edit_import_route, edit_static, edit_group, remove_bgp;
 
 command_function edit_command, edit_path;
 /* Prints an error about the configuration. Always -1. */
@@ -253,12 +253,13 @@ int edit_refuse(struct edit *e, const char *fmt, ...) __attribute__((format(prin
 /* bgp N: false, after an error message, unless N is router.asn. */
 bool edit_asn_agrees(struct ctl *ctl, unsigned asn);
 
-/* A line that sets one key of the peer or group, of its `timers`, or of its family. */
+/* A line that sets one key of a peer or group. */
 struct setting {
-	const char *words;
-	enum { SETS_TRUE, SETS_TEXT, SETS_NUMBER, SETS_ASN } kind;
+	const char *words; /* the keywords after `peer` */
+	enum { SETS_TRUE, SETS_TEXT, SETS_NUMBER, SETS_ASN, SETS_POLICY, SETS_LIMIT } kind;
 	const char *key;
-	bool of_family, of_timers;
+	const char *
+		home; /* the object with the key: NULL: the peer; "": its address family; else a member */
 	bool on; /* true is the default: undo sets false */
 	json_int_t number; /* without a word for it */
 };

@@ -313,17 +313,6 @@ set_group(struct edit *e)
 }
 
 int
-set_route_refresh(struct edit *e)
-{
-	size_t at;
-
-	if (find_object(e, &at) != 0)
-		return -1;
-	return json_object_set_new(member_made(e->object, "capabilities", json_object()),
-		"route_refresh", json_boolean(!e->c->undo));
-}
-
-int
 set_enable(struct edit *e)
 {
 	size_t at;
@@ -334,25 +323,6 @@ set_enable(struct edit *e)
 		json_object_set_new(family_entry(e, false), "enabled", json_false());
 	else if (!e->c->undo && !(family_enabled(e) && !is_group(e)))
 		family_entry(e, true);
-	return 0;
-}
-
-int
-set_keep(struct edit *e)
-{
-	const json_t *own, *inherited;
-	size_t at;
-
-	if (find_object(e, &at) != 0)
-		return -1;
-	own = family_own(e);
-	inherited = family_inherited(e);
-	if (!e->c->undo)
-		return json_object_set_new(family_entry(e, false), "keep_all_routes", json_true());
-	if (json_is_true(json_object_get(inherited, "keep_all_routes")))
-		return json_object_set_new(family_entry(e, false), "keep_all_routes", json_false());
-	if (own != NULL)
-		json_object_del(family_own(e), "keep_all_routes");
 	return 0;
 }
 
@@ -385,39 +355,44 @@ set_policy(struct edit *e)
 /* ---- settings of a peer or group ---- */
 
 const struct setting settings[] = {
-	{"description", SETS_TEXT, "description", false, false, false, 0},
-	{"ignore", SETS_TRUE, "shutdown", false, false, false, 0},
-	{"listen-only", SETS_TRUE, "passive", false, false, false, 0},
-	{"reflect-client", SETS_TRUE, "route_reflector_client", false, false, false, 0},
-	{"check-first-as", SETS_TRUE, "enforce_first_as", false, false, true, 0},
-	{"valid-ttl-hops", SETS_TRUE, "gtsm", false, false, false, 0},
-	{"password simple", SETS_TEXT, "password", false, false, false, 0},
-	{"password cipher", SETS_TEXT, "password", false, false, false, 0},
-	{"connect-interface", SETS_TEXT, "source", false, false, false, 0},
-	{"ebgp-max-hop", SETS_NUMBER, "multihop", false, false, false, 255},
-	{"fake-as", SETS_ASN, "local_as", false, false, false, 0},
-	{"timer hold", SETS_NUMBER, "hold_s", false, true, false, 0},
-	{"timer keepalive hold", SETS_NUMBER, "hold_s", false, true, false, 0},
-	{"timer connect-retry", SETS_NUMBER, "connect_retry_s", false, true, false, 0},
-	{"route-update-interval", SETS_NUMBER, "min_advertisement_s", false, true, false, 0},
-	{"next-hop-local", SETS_TRUE, "next_hop_self", true, false, false, 0},
-	{"next-hop-invariable", SETS_TRUE, "next_hop_unchanged", true, false, false, 0},
-	{"public-as-only", SETS_TRUE, "remove_private_as", true, false, false, 0},
-	{"substitute-as", SETS_TRUE, "as_override", true, false, false, 0},
-	{"default-route-advertise", SETS_TRUE, "default_originate", true, false, false, 0},
-	{"advertise-community", SETS_TRUE, "send_communities", true, false, true, 0},
-	{"allow-as-loop", SETS_NUMBER, "allow_as_in", true, false, false, 1},
+	{"description", SETS_TEXT, "description"},
+	{"ignore", SETS_TRUE, "shutdown"},
+	{"listen-only", SETS_TRUE, "passive"},
+	{"reflect-client", SETS_TRUE, "route_reflector_client"},
+	{"check-first-as", SETS_TRUE, "enforce_first_as", .on = true},
+	{"valid-ttl-hops", SETS_TRUE, "gtsm"},
+	{"password simple", SETS_TEXT, "password"},
+	{"password cipher", SETS_TEXT, "password"},
+	{"connect-interface", SETS_TEXT, "source"},
+	{"ebgp-max-hop", SETS_NUMBER, "multihop", .number = 255},
+	{"fake-as", SETS_ASN, "local_as"},
+	{"timer hold", SETS_NUMBER, "hold_s", "timers"},
+	{"timer keepalive hold", SETS_NUMBER, "hold_s", "timers"},
+	{"timer connect-retry", SETS_NUMBER, "connect_retry_s", "timers"},
+	{"route-update-interval", SETS_NUMBER, "min_advertisement_s", "timers"},
+	{"capability-advertise route-refresh", SETS_TRUE, "route_refresh", "capabilities", true},
+	{"route-policy import", SETS_POLICY, "import_policy", ""},
+	{"route-policy export", SETS_POLICY, "export_policy", ""},
+	{"next-hop-local", SETS_TRUE, "next_hop_self", ""},
+	{"next-hop-invariable", SETS_TRUE, "next_hop_unchanged", ""},
+	{"public-as-only", SETS_TRUE, "remove_private_as", ""},
+	{"substitute-as", SETS_TRUE, "as_override", ""},
+	{"default-route-advertise", SETS_TRUE, "default_originate", ""},
+	{"advertise-community", SETS_TRUE, "send_communities", "", true},
+	{"allow-as-loop", SETS_NUMBER, "allow_as_in", "", .number = 1},
+	{"keep-all-routes", SETS_TRUE, "keep_all_routes", ""},
+	{"route-limit", SETS_LIMIT, "max_prefixes", ""},
 	{0},
 };
 
-/* The setting of the line; the entry without words: no setting. */
 static const struct setting *
 setting_of(const struct command *c)
 {
 	const char *words = c->phrase + strlen("peer ");
 	const struct setting *s = settings;
 
-	while (s->words != NULL && strcmp(s->words, words) != 0)
+	while (strncmp(s->words, words, strlen(s->words)) != 0 ||
+		(s->kind != SETS_LIMIT && words[strlen(s->words)] != '\0'))
 		s++;
 	return s;
 }
@@ -435,17 +410,16 @@ setting_value(const struct edit *e, const struct setting *s)
 		arg(e->c, "value") != NULL ? (json_int_t)arg_number(e->c, "value") : s->number);
 }
 
-/* The object that holds the key; created unless the line undoes. NULL: nothing to undo. */
+/* The object that holds the key; created unless `on` is false. NULL: the object is absent. */
 static json_t *
-setting_home(struct edit *e, const struct setting *s)
+setting_home(struct edit *e, const struct setting *s, bool on)
 {
-	if (s->of_family)
-		return e->c->undo && family_own(e) == NULL && !s->on ? NULL
-								     : family_entry(e, false);
-	if (!s->of_timers)
+	if (s->home == NULL)
 		return e->object;
-	return e->c->undo ? json_object_get(e->object, "timers")
-			  : member_made(e->object, "timers", json_object());
+	if (*s->home == '\0')
+		return on ? family_entry(e, false) : family_own(e);
+	return on ? member_made(e->object, s->home, json_object())
+		  : json_object_get(e->object, s->home);
 }
 
 static int
@@ -467,26 +441,32 @@ int
 set_setting(struct edit *e)
 {
 	const struct setting *s = setting_of(e->c);
+	bool off = e->c->undo, of_family;
 	json_t *home;
 	size_t at;
 
 	if (find_object(e, &at) != 0)
 		return -1;
-	if (s->words == NULL)
+	if (s->kind == SETS_LIMIT)
 		return set_limit(e);
-	home = setting_home(e, s);
-	if (arg(e->c, "keepalive") != NULL && e->c->undo)
-		json_object_del(home, "keepalive_s");
-	else if (arg(e->c, "keepalive") != NULL)
-		json_object_set_new(home, "keepalive_s",
-			json_integer((json_int_t)arg_number(e->c, "keepalive")));
-	if (!e->c->undo)
-		return json_object_set_new(home, s->key, setting_value(e, s));
-	if (s->on)
+	/* without the key the value would be true: the default, or that of the group */
+	of_family = s->home != NULL && *s->home == '\0';
+	off = off &&
+	      (s->on || (of_family && json_is_true(json_object_get(family_inherited(e), s->key))));
+	home = setting_home(e, s, !e->c->undo || off);
+	if (off)
 		return json_object_set_new(home, s->key, json_false());
+	if (!e->c->undo) {
+		if (arg(e->c, "keepalive") != NULL)
+			json_object_set_new(home, "keepalive_s",
+				json_integer((json_int_t)arg_number(e->c, "keepalive")));
+		return json_object_set_new(home, s->key, setting_value(e, s));
+	}
+	if (arg(e->c, "keepalive") != NULL)
+		json_object_del(home, "keepalive_s");
 	json_object_del(home, s->key);
-	if (s->of_timers && json_object_size(home) == 0)
-		json_object_del(e->object, "timers");
+	if (s->home != NULL && !of_family && json_object_size(home) == 0)
+		json_object_del(e->object, s->home);
 	return 0;
 }
 

@@ -202,8 +202,7 @@ const struct command_rule command_rules[] = {
 	{VIEW_BGP | VIEW_VRF, edit_command, PEER "group NAME", true,
 		"Lets a peer inherit from a group.", .edit = set_group},
 	{VIEW_BGP | VIEW_VRF, edit_command, PEER "capability-advertise route-refresh", true,
-		"Offers route refresh to the peer; undo sets it to false.",
-		.edit = set_route_refresh},
+		"Offers route refresh to the peer; undo sets it to false.", .edit = set_setting},
 	{VIEW_BGP | VIEW_FAMILIES, edit_command, PEER "enable", true,
 		"Exchanges the address family of this view with the peer; in the BGP view IPv4 "
 		"unicast.",
@@ -211,7 +210,7 @@ const struct command_rule command_rules[] = {
 	{VIEW_FAMILIES, edit_command, PEER "keep-all-routes", true,
 		"Keeps all routes as received, so that a new policy applies without asking the "
 		"peer.",
-		.edit = set_keep},
+		.edit = set_setting},
 	{VIEW_FAMILIES, edit_command, PEER "route-policy NAME {import | export}", true,
 		"Applies a route policy in one direction.", .edit = set_policy},
 	{VIEW_FAMILIES, edit_command,

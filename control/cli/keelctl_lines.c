@@ -84,22 +84,30 @@ quoted(const char *text, char *out, size_t size)
 
 /* ---- peers and groups ---- */
 
-/* `words` take the value of the key, in the order of the grammar. */
+/* The line of a setting; `o`: the object with the key. */
 static void
-setting(struct lines *l, const char *name, const json_t *o, const char *key, const char *words)
+setting(struct lines *l, const char *name, const json_t *o, const struct setting *s)
 {
-	const json_t *v = json_object_get(o, key);
+	const json_t *v = json_object_get(o, s->key);
+	const char *action = string_of(v, "action");
 	char text[700];
 
-	if (json_is_true(v))
-		line(l, "peer %s %s", name, words);
-	else if (json_is_false(v) &&
-		 (strcmp(key, "enforce_first_as") == 0 || strcmp(key, "send_communities") == 0))
-		line(l, "undo peer %s %s", name, words);
+	if (s->kind == SETS_LIMIT && v != NULL)
+		line(l, "peer %s %s %lld%s", name, s->words, number_of(v, "limit"),
+			strcmp(action, "warning") == 0	 ? " alert-only"
+			: strcmp(action, "discard") == 0 ? " discard"
+							 : "");
+	else if (s->kind == SETS_POLICY && json_is_string(v))
+		line(l, "peer %s route-policy %s %s", name, json_string_value(v),
+			strchr(s->words, ' ') + 1);
+	else if (json_is_true(v))
+		line(l, "peer %s %s", name, s->words);
+	else if (json_is_false(v) && s->on)
+		line(l, "undo peer %s %s", name, s->words);
 	else if (json_is_integer(v))
-		line(l, "peer %s %s %lld", name, words, (long long)json_integer_value(v));
+		line(l, "peer %s %s %lld", name, s->words, (long long)json_integer_value(v));
 	else if (json_is_string(v) && quoted(json_string_value(v), text, sizeof(text)))
-		line(l, "peer %s %s %s", name, words, text);
+		line(l, "peer %s %s %s", name, s->words, text);
 }
 
 static void
@@ -108,24 +116,20 @@ object_lines(struct lines *l, const char *name, const json_t *o)
 	const json_t *timers = json_object_get(o, "timers"),
 		     *keepalive = json_object_get(timers, "keepalive_s"),
 		     *hold = json_object_get(timers, "hold_s");
+	bool both = json_is_integer(keepalive) && json_is_integer(hold);
 
-	for (const struct setting *s = settings; s->words != NULL; s++) {
-		if (!s->of_family && !s->of_timers && strcmp(s->key, "password") != 0)
-			setting(l, name, o, s->key, s->words);
-	}
-	if (json_is_integer(keepalive) && json_is_integer(hold))
+	if (both)
 		line(l, "peer %s timer keepalive %lld hold %lld", name,
 			(long long)json_integer_value(keepalive),
 			(long long)json_integer_value(hold));
-	else
-		setting(l, name, timers, "hold_s", "timer hold");
-	setting(l, name, timers, "connect_retry_s", "timer connect-retry");
-	setting(l, name, timers, "min_advertisement_s", "route-update-interval");
-	if (json_is_boolean(json_object_get(json_object_get(o, "capabilities"), "route_refresh")) &&
-		l->local.view == VIEW_BGP)
-		line(l, "%speer %s capability-advertise route-refresh",
-			true_of(json_object_get(o, "capabilities"), "route_refresh") ? "" : "undo ",
-			name);
+	for (const struct setting *s = settings; s->words != NULL; s++) {
+		bool is_hold = strcmp(s->key, "hold_s") == 0;
+
+		if (strcmp(s->key, "password") != 0 &&
+			(!is_hold || (!both && strstr(s->words, "keepalive") == NULL)) &&
+			(s->home == NULL || *s->home != '\0'))
+			setting(l, name, s->home != NULL ? json_object_get(o, s->home) : o, s);
+	}
 	if (json_object_get(o, "password") != NULL && printed(l))
 		printf("# peer %s password: not shown\n", name);
 }
@@ -133,9 +137,7 @@ object_lines(struct lines *l, const char *name, const json_t *o)
 static void
 family_lines(struct lines *l, const char *name, const json_t *o)
 {
-	const json_t *f = json_object_get(json_object_get(o, "families"), l->local.family),
-		     *limit = json_object_get(f, "max_prefixes");
-	const char *action = string_of(limit, "action");
+	const json_t *f = json_object_get(json_object_get(o, "families"), l->local.family);
 
 	if (f == NULL)
 		return;
@@ -143,20 +145,10 @@ family_lines(struct lines *l, const char *name, const json_t *o)
 		json_is_false(json_object_get(f, "enabled")) ? "undo peer %s enable"
 							     : "peer %s enable",
 		name);
-	if (*string_of(f, "import_policy") != '\0')
-		line(l, "peer %s route-policy %s import", name, string_of(f, "import_policy"));
-	if (*string_of(f, "export_policy") != '\0')
-		line(l, "peer %s route-policy %s export", name, string_of(f, "export_policy"));
 	for (const struct setting *s = settings; s->words != NULL; s++) {
-		if (s->of_family)
-			setting(l, name, f, s->key, s->words);
+		if (s->home != NULL && *s->home == '\0')
+			setting(l, name, f, s);
 	}
-	setting(l, name, f, "keep_all_routes", "keep-all-routes");
-	if (limit != NULL)
-		line(l, "peer %s route-limit %lld%s", name, number_of(limit, "limit"),
-			strcmp(action, "warning") == 0	 ? " alert-only"
-			: strcmp(action, "discard") == 0 ? " discard"
-							 : "");
 }
 
 static bool

@@ -9,10 +9,8 @@
 
 /* Words of keys of peers and groups that are no settings; "": the key is named only at the end. */
 static const char *const peer_words[][2] = {{"asn", "as-number"},
-	{"import_policy", "route-policy import"}, {"export_policy", "route-policy export"},
-	{"keep_all_routes", "keep-all-routes"}, {"max_prefixes", "route-limit"},
-	{"route_refresh", "capability-advertise route-refresh"}, {"keepalive_s", "timer keepalive"},
-	{"families", ""}, {"timers", ""}, {"capabilities", ""}, {NULL, NULL}};
+	{"keepalive_s", "timer keepalive"}, {"families", ""}, {"timers", ""}, {"capabilities", ""},
+	{NULL, NULL}};
 
 /* Words of other keys, except the clauses of a node. */
 static const char *const key_words[][2] = {{"asn", "as-number"}, {"peers", "peer"},

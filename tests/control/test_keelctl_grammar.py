@@ -219,13 +219,14 @@ class Lines(Pair):
         self.assertEqual(edited["groups"][1], {"name": "g"})
         self.good([bgp + "undo peer transit capability-advertise route-refresh"])
         self.assertEqual(self.candidate()["groups"][0]["capabilities"], {"route_refresh": False})
-        self.good([v4 + "peer 192.0.2.98 keep-all-routes; peer 192.0.2.98 route-policy accept-all import; peer transit keep-all-routes; "
-                        "undo peer 192.0.2.7 keep-all-routes; undo peer transit route-policy accept-all export; undo peer 192.0.2.98 enable"])
+        self.good([v4 + "peer 192.0.2.98 public-as-only; undo peer 192.0.2.98 public-as-only; peer 192.0.2.98 keep-all-routes; peer 192.0.2.98 route-policy accept-all import; peer transit keep-all-routes; "
+                        "undo peer 192.0.2.7 keep-all-routes; undo peer transit route-policy accept-all export; undo peer 192.0.2.98 enable; "
+                        "peer transit public-as-only; undo peer 192.0.2.7 public-as-only"])
         edited = self.candidate()
         self.assertEqual(edited["peers"][2]["families"]["ipv4-unicast"], {"import_policy": "accept-all", "export_policy": "accept-all",
                                                                          "keep_all_routes": True, "enabled": False})
-        self.assertEqual(edited["peers"][3]["families"], {"ipv4-unicast": {"keep_all_routes": False}})
-        self.assertEqual(edited["groups"][0]["families"]["ipv4-unicast"], {"import_policy": "from-transit", "keep_all_routes": True})
+        self.assertEqual(edited["peers"][3]["families"], {"ipv4-unicast": {"keep_all_routes": False, "remove_private_as": False}})
+        self.assertEqual(edited["groups"][0]["families"]["ipv4-unicast"], {"import_policy": "from-transit", "keep_all_routes": True, "remove_private_as": True})
         self.good([bgp + "undo peer 192.0.2.7 group transit; undo peer 192.0.2.7 as-number 65546; undo group g"])
         self.assertEqual(len(self.candidate()["peers"]), 3)
         self.good("discard")
