@@ -9,6 +9,7 @@
 #include "control/rpki/rpki.h"
 #include "control/base/log.h"
 #include "control/config/policy_compile.h"
+#include "lpm/base/note_work.h"
 #include "rib/feed/fib_feed.h"
 #include "rib/policy/policy.h"
 
@@ -682,9 +683,15 @@ apply_save_files(struct apply *apply, json_t *was_files, bool restores,
 	disk_run(apply->disk, &s->job);
 }
 
+#define LOADS_AGAIN 8 /* commits that may come, each while FILE is read once more */
+
 /* FILE on its way from the disk. */
 struct load {
 	struct disk_job job;
+	struct apply *apply;
+	struct load *next; /* of apply->loads */
+	uint32_t revision; /* of `running` */
+	unsigned again;
 	json_t *running; /* the document of the time of the call */
 	json_t *document;
 	char *message;
@@ -704,23 +711,87 @@ load_work(struct disk_job *j)
 }
 
 static void
-load_done(struct disk_job *j, int err) RUNS_ON(role_main)
+load_fini(struct load *l)
 {
-	struct load *l = (struct load *)(void *)((char *)j - offsetof(struct load, job));
-
-	(void)err;
-	l->loaded(l->ctx, l->document, l->message, &l->faults);
 	json_decref(l->document);
 	json_decref(l->running);
 	free(l->message);
 	faults_fini(&l->faults);
-	free(l);
+}
+
+static void loads_take(struct apply *apply) RUNS_ON(role_main);
+
+/* The timer continues in another turn: a wait for the disk, in which this function may run, must not begin a commit. */
+static void
+load_done(struct disk_job *j, int err) RUNS_ON(role_main)
+{
+	struct load *l = (struct load *)(void *)((char *)j - offsetof(struct load, job)), **at;
+
+	(void)err;
+	for (at = &l->apply->loads; *at != NULL;)
+		at = &(*at)->next;
+	*at = l;
+	if (timer_arm(l->apply->layers->main_thread, &l->apply->load_timer, 0) != 0)
+		loads_take(l->apply);
+}
+
+static void
+load_run(struct load *l) RUNS_ON(role_main)
+{
+	struct apply *apply = l->apply;
+
+	load_fini(l);
+	l->document = NULL;
+	l->message = NULL;
+	l->faults = (struct faults){0};
+	l->next = NULL;
+	l->revision = apply->revision;
+	l->running = json_incref(apply->running->document);
+	disk_run(apply->disk, &l->job);
+}
+
+/* FILE that was read before a commit must not undo the commit: it is read again. */
+static void
+loads_take(struct apply *apply)
+{
+	char busy[APPLY_ALARM_MAX];
+
+	while (apply->loads != NULL) {
+		struct load *l = apply->loads;
+
+		apply->loads = l->next;
+		note_work("reload of FILE");
+		if (!apply->ends)
+			(void)apply_may_read_files(apply, busy); /* a commit under way ends */
+		if (!apply->ends && l->revision != apply->revision && l->again++ < LOADS_AGAIN) {
+			load_run(l);
+			continue;
+		}
+		if (apply->ends || l->revision != apply->revision) {
+			json_decref(l->document);
+			l->document = NULL;
+			free(l->message);
+			l->message = strdup(
+				apply->ends ? "keeld ends" : "commits came while FILE was read");
+		}
+		l->loaded(l->ctx, l->document,
+			l->message != NULL || l->faults.count > 0 ? l->message : "out of memory",
+			&l->faults);
+		load_fini(l);
+		free(l);
+	}
+}
+
+static void
+loads_fire(struct timer *t) RUNS_ON(role_main)
+{
+	loads_take((struct apply *)(void *)((char *)t - offsetof(struct apply, load_timer)));
 }
 
 bool
 apply_load(struct apply *apply, apply_loaded *loaded, void *ctx)
 {
-	struct load *l = malloc(sizeof(*l));
+	struct load *l = calloc(1, sizeof(*l));
 
 	if (l == NULL)
 		return false;
@@ -728,10 +799,10 @@ apply_load(struct apply *apply, apply_loaded *loaded, void *ctx)
 				   .work = load_work,
 				   .done = load_done,
 				   .keeps = true},
-		.running = json_incref(apply->running->document),
+		.apply = apply,
 		.loaded = loaded,
 		.ctx = ctx};
-	disk_run(apply->disk, &l->job);
+	load_run(l);
 	return true;
 }
 
@@ -1221,7 +1292,7 @@ apply_may_read_files(struct apply *apply, char text[static APPLY_ALARM_MAX])
 		return false;
 	if (apply->saves > 0)
 		(void)disk_await(apply->disk, disk_patience_ns(apply));
-	if (apply->saves == 0)
+	if (apply->saves == 0 && apply->under_way == NULL)
 		return true;
 	busy_text(apply, text);
 	return false;
@@ -1268,10 +1339,12 @@ apply_commit_begin(struct apply *apply, json_t *document, const struct apply_com
 void
 apply_files_end(struct apply *apply, uint64_t patience_ns)
 {
+	apply->ends = true;
 	(void)apply_commit_finish(apply);
 	(void)disk_await(apply->disk, patience_ns);
 	apply_commit_make_way(apply, "keeld ends, and the disk does not answer");
 	(void)disk_end(apply->disk, patience_ns);
+	loads_take(apply);
 	(void)disk_end(apply->aside, patience_ns);
 }
 
@@ -1308,7 +1381,8 @@ apply_create(const struct apply_config *c, struct apply **out)
 		.watch_ctx = c->watch_ctx,
 		.revision = 1,
 		.flush_timer.fire = flush_poll,
-		.commit_timer.fire = commit_fire};
+		.commit_timer.fire = commit_fire,
+		.load_timer.fire = loads_fire};
 	apply->peers = peers_create(c->running);
 	apply->printer = config_printer_create();
 	if (apply->peers == NULL || apply->printer == NULL || disk_create(&apply->disk) != 0 ||
@@ -1594,7 +1668,8 @@ reload_loaded(void *ctx, json_t *document, const char *message, struct faults *f
 		reload_document(r->apply, document);
 	else
 		audit_reload(r->apply, refused);
-	r->done();
+	if (!r->apply->ends)
+		r->done();
 	free(r);
 }
 
@@ -1625,6 +1700,7 @@ apply_destroy(struct apply *apply, bool keep)
 		return;
 	timer_cancel(apply->layers->main_thread, &apply->flush_timer);
 	timer_cancel(apply->layers->main_thread, &apply->commit_timer);
+	timer_cancel(apply->layers->main_thread, &apply->load_timer);
 	if ((apply->disk != NULL && !disk_end(apply->disk, DISK_END_NS)) ||
 		(apply->aside != NULL && !disk_end(apply->aside, DISK_END_NS)))
 		return; /* the thread still uses the memory */

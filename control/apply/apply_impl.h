@@ -183,6 +183,9 @@ struct apply {
 	struct timer flush_timer;
 	struct commit *under_way; /* NULL: no commit is under way */
 	struct timer commit_timer;
+	struct timer load_timer;
+	struct load *loads; /* read, the oldest first */
+	bool ends; /* apply_files_end(): documents of FILE are refused */
 	struct apply_plan *plan;
 	struct apply_refreshes *refreshes;
 	struct apply_history *history;

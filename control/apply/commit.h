@@ -57,8 +57,9 @@ bool apply_may_change(struct apply *apply, char text[static APPLY_ALARM_MAX]) RU
 bool apply_may_read_files(struct apply *apply, char text[static APPLY_ALARM_MAX])
 	RUNS_ON(role_main);
 /*
- * Reads FILE on the thread of the disk, after all files that were to be written before. loaded() on main: the document, which
- * shares the values of the running one, lent; NULL: the reason is `message`, of FILE as a whole, or `f`.
+ * Reads FILE on the thread of the disk, after all files that were to be written before, and again after a commit that came meanwhile.
+ * loaded(), in a turn of main: the document, which shares the values of the running one, lent; NULL: the reason is `message`, of FILE as
+ * a whole, or `f`.
  */
 typedef void apply_loaded(void *ctx, json_t *document, const char *message, struct faults *f);
 /* False: out of memory. */

@@ -249,7 +249,7 @@ disk_end(struct disk *d, uint64_t patience_ns)
 		return !d->abandoned;
 	if (!disk_await(d, patience_ns)) {
 		for (const struct disk_job *j = d->head; j != NULL; j = j->next) {
-			if (j->file != NULL)
+			if (j->file != NULL && !j->keeps)
 				log_event(LOG_ERROR, "disk-left file=%s", j->file);
 		}
 		timer_cancel(d->owner, &d->slow);

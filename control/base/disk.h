@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
- * The disk: one thread writes the files of main (FILE, the history, the audit trail, labels), in the order in which main asks. A
+ * The disk: one thread writes the files of main (FILE, the history, the audit trail, labels), and reads FILE, in the order in which main asks. A
  * disk that is slow, full or hung delays the work that waits for its file, and no other.
  *
  * A job that takes longer than DISK_SLOW_NS is logged with its file, and raises an alarm, as does a file whose last write failed.

@@ -146,6 +146,7 @@ void run_text(struct ctl *ctl, char *text, const char *where);
 void run_stdin(struct ctl *ctl);
 /* True if the line may hold a password, which is overwritten then. */
 bool has_secret(char *line);
+bool secret_follows(const char *line); /* the last word announces a password */
 void prompt_text(struct ctl *ctl, char *buf, size_t size);
 
 /* ---- keelctl_output.c: filters of the output, and the pager ---- */

@@ -324,9 +324,32 @@ secret_hide(char *line, bool *shown)
 bool
 has_secret(char *line)
 {
+	unsigned word = 0;
 	bool shown;
 
+	for (const char *p = line; p != NULL && *p != '\0'; p += *p != '\0') {
+		size_t len = strcspn(p, " \t\r\n;");
+
+		if (len == 1 && *p == 'p' && word > 1)
+			return true; /* perhaps `peer ADDRESS password` */
+		word = p[len] == ';' ? 0 : word + (len > 0);
+		p += len;
+	}
 	return line == NULL || secret_hide(line, &shown) != SIZE_MAX;
+}
+
+bool
+secret_follows(const char *line)
+{
+	char last[32];
+	size_t len = strlen(line), begin;
+
+	while (len > 0 && isspace((unsigned char)line[len - 1]))
+		len--;
+	for (begin = len; begin > 0 && !isspace((unsigned char)line[begin - 1]);)
+		begin--;
+	snprintf(last, sizeof(last), "%.*s", (int)(len - begin), line + begin);
+	return is_secret_sign(last);
 }
 
 /*
@@ -510,8 +533,6 @@ run_words(struct ctl *ctl, char *const *words, unsigned count)
 		return;
 	}
 	if (bar == 0 || command_parse(ctl->view, words, bar, &command, error, sizeof(error)) != 0) {
-		for (unsigned i = 1; i < count; i++)
-			ctl->secret |= strcmp(words[i], "p") == 0; /* perhaps `password` */
 		line_wrong(ctl, words, bar, command.wrong, error);
 		/* the lines that follow must not edit the node of the view before */
 		if (bar > 0 && ctl->view == VIEW_POLICY && is_node_header(words[0]))

@@ -28,6 +28,7 @@ struct shell {
 	History *history;
 	char prompt[256];
 	char file[512]; /* of the history; "" without a home directory */
+	bool secret_follows; /* the last line ended before a password */
 };
 
 static struct shell shell; /* callbacks of libedit have no context argument */
@@ -379,19 +380,20 @@ static void
 run_line(const char *line)
 {
 	HistEvent event;
-	char *text = strdup(line);
+	char *text = strdup(line), *entered = strdup(line); /* `line` is gone after a question */
 
-	if (text == NULL)
-		return;
 	shell.ctl->status = EXIT_DONE;
-	shell.ctl->secret = text[strspn(text, " \t\r\n")] == '\0';
+	shell.ctl->secret = line[strspn(line, " \t\r\n")] == '\0' || shell.secret_follows;
+	shell.secret_follows = secret_follows(line); /* of two pasted lines */
 	shell.ctl->where[0] = '\0';
 	ctl_interrupt_clear();
-	run_text(shell.ctl, text, NULL);
-	if (!shell.ctl->secret && shell.history != NULL)
-		history(shell.history, &event, H_ENTER, line);
+	if (text != NULL && entered != NULL)
+		run_text(shell.ctl, text, NULL);
+	if (!shell.ctl->secret && shell.history != NULL && entered != NULL)
+		history(shell.history, &event, H_ENTER, entered);
 	ctl_progress_end(shell.ctl);
 	fflush(stdout);
+	free(entered);
 	free(text);
 }
 

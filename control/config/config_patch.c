@@ -95,8 +95,9 @@ config_own(json_t *parent, const char *token)
 {
 	json_t *child = child_of(parent, token), *copy;
 
-	/* the only reference is in the parent */
-	if ((!json_is_object(child) && !json_is_array(child)) || child->refcount == 1)
+	/* the only reference is in the parent; threads that print a document take references for a while */
+	if ((!json_is_object(child) && !json_is_array(child)) ||
+		__atomic_load_n(&child->refcount, __ATOMIC_ACQUIRE) == 1)
 		return child;
 	copy = json_copy(child);
 	if (copy == NULL ||
@@ -163,7 +164,7 @@ share(json_t *value, const json_t *known) /* NOLINT(misc-no-recursion) */
 		return value;
 	if (!json_is_object(value) && !json_is_array(value))
 		return json_equal(value, known) ? known : value;
-	if (value->refcount > 1)
+	if (__atomic_load_n(&value->refcount, __ATOMIC_ACQUIRE) > 1)
 		return value;
 	return json_is_object(value) ? share_members(value, known) : share_elements(value, known);
 }

@@ -438,13 +438,12 @@ dispatch(struct rpc_env *env, json_t *request, struct rpc_call *call) RUNS_ON(ro
 			call, RPC_INVALID_PARAMS, "", "must be an object: parameters go by name");
 	if (params == NULL)
 		params = none = json_object();
+	note_work(m->name);
 	if (changes(m, params))
 		call->audit = rpc_audit_begin(&call->batch->c->user, m->name, params);
-	if (rpc_params_check(m, params, call)) {
-		note_work(m->name);
+	if (rpc_params_check(m, params, call))
 		result = m->fn(env, params, call);
-		note_work("answers to RPC");
-	}
+	note_work("answers to RPC");
 	json_decref(none);
 	return result;
 }

@@ -64,7 +64,8 @@ struct getting {
 	struct disk_job job;
 	struct rpc_env *env;
 	struct rpc_call *call;
-	json_t *answer;
+	json_t *document, *part;
+	uint32_t revision;
 	char *text, *path;
 };
 
@@ -73,9 +74,25 @@ static int
 getting_work(struct disk_job *j)
 {
 	struct getting *g = (struct getting *)(void *)((char *)j - offsetof(struct getting, job));
+	json_t *answer;
 
-	g->text = json_dumps(g->answer, JSON_COMPACT);
+	g->part = config_secrets_hidden(g->document, g->path);
+	if (g->part == NULL)
+		return -ENOENT;
+	answer = json_pack("{s:O, s:i}", "document", g->part, "revision", (int)g->revision);
+	g->text = answer != NULL ? json_dumps(answer, JSON_COMPACT) : NULL;
+	json_decref(answer);
 	return g->text != NULL ? 0 : -ENOMEM;
+}
+
+static void
+getting_free(struct getting *g)
+{
+	json_decref(g->part);
+	json_decref(g->document);
+	free(g->text);
+	free(g->path);
+	free(g);
 }
 
 static void
@@ -83,34 +100,22 @@ getting_done(struct disk_job *j, int err) RUNS_ON(role_main)
 {
 	struct getting *g = (struct getting *)(void *)((char *)j - offsetof(struct getting, job));
 
+	if (err == -ENOENT)
+		rpc_fail(
+			g->call, RPC_NOT_FOUND, "/path", "there is nothing at \"%.128s\"", g->path);
 	if (err == 0)
 		rpc_reply_text(g->call, g->text);
 	else
 		rpc_reply(g->call, NULL);
-	json_decref(g->answer);
-	free(g->text);
-	free(g->path);
-	free(g);
+	getting_free(g);
 }
 
-/* Answers with the part of the document. */
 static void
 getting_print(struct getting *g, json_t *document, uint32_t revision) RUNS_ON(role_main)
 {
-	json_t *part = config_secrets_hidden(document, g->path);
-
-	if (part == NULL)
-		rpc_fail(
-			g->call, RPC_NOT_FOUND, "/path", "there is nothing at \"%.128s\"", g->path);
-	else
-		g->answer = json_pack("{s:o, s:i}", "document", part, "revision", (int)revision);
-	if (g->answer != NULL) {
-		disk_run(apply_aside(g->env->apply), &g->job);
-		return;
-	}
-	rpc_reply(g->call, NULL);
-	free(g->path);
-	free(g);
+	g->document = json_incref(document);
+	g->revision = revision;
+	disk_run(apply_aside(g->env->apply), &g->job);
 }
 
 /* `path`: the parameter with the value FILE. */
@@ -135,8 +140,7 @@ getting_loaded(void *ctx, json_t *document, const char *message, struct faults *
 	}
 	startup_failed(g->call, "/source", message, f);
 	rpc_reply(g->call, NULL);
-	free(g->path);
-	free(g);
+	getting_free(g);
 }
 
 static json_t *
@@ -668,10 +672,10 @@ config_commit(struct rpc_env *env, json_t *params, struct rpc_call *call) RUNS_O
 			"has %zu octets; at most %d are allowed", strlen(comment), COMMENT_MAX);
 	if (!may_change(env, call, false))
 		return NULL;
-	document = apply_candidate(env->apply, user);
 	policy_files = apply_policy_files(env->apply, user, take);
 	if (policy_files == NULL && !may_change(env, call, true))
 		return NULL;
+	document = apply_candidate(env->apply, user);
 	if (!revision_agrees(env, user, params, call) || !conflicts_free(env, user, call))
 		return NULL;
 	if (!sessions_stay(env, params, document, policy_files, call))
@@ -1341,7 +1345,9 @@ const struct rpc_method rpc_config_methods[] = {
 	{"config.reload", config_reload, NULL, reload_result,
 		"Commits the document of the configuration file at once",
 		"Refused while any candidate holds edits, and while a commit waits for its "
-		"confirmation. A file that lacks a commit, because the disk was full, and that was "
+		"confirmation. Edits and commits that come while the file is read are kept: the "
+		"file is read again after a commit, and edits are based on the new document. A "
+		"file that lacks a commit, because the disk was full, and that was "
 		"not edited since, is written instead. SIGHUP does the same, and logs a refusal.",
 		RPC_CHANGES, RPC_ERROR(RPC_CONFIGURATION) | RPC_ERROR(RPC_TRY_AGAIN)},
 	{"config.confirm", config_confirm, NULL, NULL,

@@ -8,6 +8,7 @@ import json
 import mmap
 import os
 import re
+import select
 import shutil
 import signal
 import socket
@@ -381,6 +382,24 @@ class Keel:
                 for line in lines:
                     yield json.loads(line)["params"]
         return events()
+
+
+class Call:
+    """A request of a connection of its own, whose answer may come later."""
+
+    def __init__(self, keel, method, **params):
+        self.sock = socket.socket(socket.AF_UNIX)
+        self.sock.settimeout(WAIT_S)
+        self.sock.connect(keel.path)
+        self.sock.sendall(json.dumps({"jsonrpc": "2.0", "id": 1, "method": method, "params": params}).encode() + b"\n")
+
+    def waits(self):
+        return not select.select([self.sock], [], [], 0)[0]
+
+    def answer(self):
+        with self.sock, self.sock.makefile() as lines:
+            line = lines.readline()
+            return json.loads(line) if line else None
 
 
 class Unanswered:

@@ -5,9 +5,7 @@ name the file. Needs root (a network namespace); else the exit status is 77.
 
 usage: test_disk.py KEELD HUNG_DISK; HANG_S: for how long the disk hangs
 """
-import json
 import os
-import select
 import signal
 import socket
 import sys
@@ -17,30 +15,12 @@ import time
 SHIM = sys.argv.pop(2)
 
 import keel_rig  # noqa: E402
-from keel_rig import THEM, US, WAIT_S, KeelTest, Speaker  # noqa: E402
+from keel_rig import THEM, US, WAIT_S, Call, KeelTest, Speaker  # noqa: E402
 
 HANG_S = float(os.environ.get("HANG_S", "30"))
 ANSWER_S = 5  # the longest answer of others; a loaded machine is slow, a wait for the disk would take HANG_S
 PEER = {"address": THEM, "asn": 64513, "passive": True}
 DOCUMENT = {"description": "first", "router": {"asn": 64512, "router_id": US}, "bgp": {"peers": [PEER]}}
-
-
-class Call:
-    """A request of a connection of its own, whose answer may come later."""
-
-    def __init__(self, keel, method, **params):
-        self.sock = socket.socket(socket.AF_UNIX)
-        self.sock.settimeout(WAIT_S)
-        self.sock.connect(keel.path)
-        self.sock.sendall(json.dumps({"jsonrpc": "2.0", "id": 1, "method": method, "params": params}).encode() + b"\n")
-
-    def waits(self):
-        return not select.select([self.sock], [], [], 0)[0]
-
-    def answer(self):
-        with self.sock, self.sock.makefile() as lines:
-            line = lines.readline()
-            return json.loads(line) if line else None
 
 
 class Disk(KeelTest):
@@ -65,32 +45,6 @@ class Disk(KeelTest):
 
     def in_force(self, words):
         self.wait("%s is in force" % words, lambda: self.running() == words)
-
-    def test_reload_of_a_hung_file(self):
-        """Who asks for FILE waits for its storage; nobody else does. An edit meanwhile is kept, and FILE's words stay."""
-        self.start(DOCUMENT)
-        document = self.keel.on_disk()
-        with open(self.keel.file, "w") as f:
-            json.dump(dict(document, description="by hand"), f)
-        storage = keel_rig.Unanswered(self.keel.file)
-        self.addCleanup(storage.answer)
-        startup = Call(self.keel, "config.get", source="startup")
-        reload = Call(self.keel, "config.reload")
-        os.kill(self.keel.call("system.info")["pid"], signal.SIGHUP)
-        self.await_logged("disk-slow file=" + self.keel.file)
-        self.assertEqual(self.running(), "first")
-        self.keel.call("config.edit", {"merge": {"management": {"hostname": "edge"}}})
-        self.assertTrue(startup.waits() and reload.waits())
-        self.assertIn(self.keel.file, self.alarms()[0])
-        storage.answer()
-        self.assertEqual(startup.answer()["result"]["document"]["description"], "by hand")
-        self.assertEqual(reload.answer()["result"]["commit"], 1)
-        self.await_logged("reload-unchanged")
-        self.assertEqual(self.running(), "by hand")
-        self.keel.call("config.commit")
-        document = self.keel.on_disk()
-        self.assertEqual((document["description"], document["management"]["hostname"]), ("by hand", "edge"))
-        self.assertEqual(self.alarms(), [])
 
     def test_hung(self):
         self.begin()

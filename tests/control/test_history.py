@@ -18,7 +18,7 @@ import time
 import unittest
 
 import keel_rig
-from keel_rig import THEM, TRY_AGAIN, US, KeelTest
+from keel_rig import THEM, TRY_AGAIN, US, Call, KeelTest
 
 SECRET = "kept to ourselves"
 MOMENTS = int(os.environ.get("MOMENTS", "60")) * (10 if "KEEL_TEST_FULL" in os.environ else 1)
@@ -369,6 +369,68 @@ class History(KeelTest):
             self.assertEqual(f.read(), "of root")
         self.assertFalse(os.path.islink(os.path.join(folder, "index.json")))
         self.assertFalse(os.path.islink(os.path.join(folder, "commit-1.json")))
+
+    def described(self):
+        return self.keel.call("config.get")["document"]["description"]
+
+    def disk_alarms(self):
+        return [a["text"] for a in self.keel.call("system.info")["alarms"] if a["kind"] == "disk"]
+
+    def test_reload_of_a_hung_file(self):
+        """Who asks for FILE waits for its storage; nobody else does. An edit meanwhile is kept, and FILE's words stay."""
+        self.start(document())
+        edited = dict(self.keel.on_disk(), description="by hand")
+        with open(self.keel.file, "w") as f:
+            json.dump(edited, f)
+        storage = keel_rig.Unanswered(self.keel.file)
+        self.addCleanup(storage.answer)
+        startup = Call(self.keel, "config.get", source="startup")
+        reload = Call(self.keel, "config.reload")
+        os.kill(self.keel.call("system.info")["pid"], signal.SIGHUP)
+        self.await_logged("disk-slow file=" + self.keel.file)
+        self.assertEqual(self.described(), "first")
+        self.keel.call("config.edit", {"merge": {"management": {"hostname": "edge"}}})
+        self.assertTrue(startup.waits() and reload.waits())
+        self.assertIn(self.keel.file, self.disk_alarms()[0])
+        storage.answer()
+        self.assertEqual(startup.answer()["result"]["document"]["description"], "by hand")
+        self.assertEqual(reload.answer()["result"]["commit"], 1)
+        self.await_logged("reload-unchanged")
+        self.assertEqual(self.described(), "by hand")
+        self.keel.call("config.commit")
+        written = self.keel.on_disk()
+        self.assertEqual((written["description"], written["management"]["hostname"]), ("by hand", "edge"))
+        self.assertEqual(self.disk_alarms(), [])
+
+    def test_a_commit_while_file_is_read(self):
+        """A reload does not undo a commit that came while FILE was read."""
+        self.start(document())
+        storage = keel_rig.Unanswered(self.keel.file)
+        self.addCleanup(storage.answer)
+        reload = Call(self.keel, "config.reload")
+        os.kill(self.keel.call("system.info")["pid"], signal.SIGHUP)
+        self.await_logged("disk-slow file=" + self.keel.file)
+        self.keel.call("config.edit", {"merge": {"description": "second"}})
+        commit = Call(self.keel, "config.commit")
+        self.wait("second is in force", lambda: self.described() == "second")
+        storage.answer()
+        self.assertTrue(commit.answer()["result"]["persisted"])
+        self.assertIsNone(reload.answer()["result"]["commit"])
+        self.await_logged("reload-unchanged")
+        self.assertEqual((self.described(), self.keel.on_disk()["description"]), ("second", "second"))
+
+    def test_keeld_ends_while_file_is_read(self):
+        self.start(document())
+        storage = keel_rig.Unanswered(self.keel.file)
+        self.addCleanup(storage.answer)
+        reload = Call(self.keel, "config.reload")
+        startup = Call(self.keel, "config.get", source="startup")
+        self.await_logged("disk-slow file=" + self.keel.file)
+        self.keel.process.terminate()
+        self.await_logged("keeld-stop")
+        storage.answer()
+        self.assertEqual([c.answer()["error"]["data"]["reason"] for c in (reload, startup)], ["keeld ends"] * 2)
+        self.assertEqual(self.keel.process.wait(keel_rig.WAIT_S), 0)
 
     def test_edit_during_a_reload(self):
         """The edit stays, and does not undo what the reload has changed."""

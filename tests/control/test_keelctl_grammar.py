@@ -448,12 +448,15 @@ class Lines(Pair):
         shell = self.shell()
         for line in ("show rib", "system-view", "bgp 64512", "peer 192.0.2.98 password simple S3cret", "p 192.0.2.98 p s S3cret", "pe 192.0.2.98 p s S3cret", "peer 192.0.2.98 pasword S3cret",
                      "quit", "set /bgp/peers/0/password S3cret", "show rib; bgp 64512; peer 192.0.2.98 pas cip S3cret; discard", 'peer 192.0.2.98 password simple "S3cret',
-                     'rpc config.edit {"merge":{"rpki":{"caches":[{"address":"192.0.2.7","password":"S3cret"}]}}}', "neighbor 192.0.2.98 password S3cret", "return", "show vrf", "discard"):
+                     'rpc config.edit {"merge":{"rpki":{"caches":[{"address":"192.0.2.7","password":"S3cret"}]}}}', "neighbor 192.0.2.98 password S3cret", 'p 192.0.2.98 p s "S3cret', "bgp 64513; p 192.0.2.98 p s S3cret", "watch p 192.0.2.98 p s S3cret",
+                     "peer 192.0.2.98 password cipher", "S3cret", "return", "show vrf", "discard"):
             shell.line(line)
+        shell.keys("reset bgp 192.0.2.2\n", r"Reset 1 session\? \[y/n\] $")  # the answer may be the next pasted line
+        shell.line("no: S3cret")
         self.assertEqual(shell.end(), 0)
         with open(path) as f:
             kept = f.read().replace("\\012", "").replace("\\040", " ").split("\n")[1:-1]
-        self.assertEqual(kept, ["show jobs", "show mrt", "show rib", "system-view", "bgp 64512", "quit", "return", "show vrf", "discard"])
+        self.assertEqual(kept, ["show jobs", "show mrt", "show rib", "system-view", "bgp 64512", "quit", "return", "show vrf", "discard", "reset bgp 192.0.2.2"])
 
     def test_interrupt(self):
         """Ctrl-C discards a line, and ends the wait for an answer; the shell continues."""

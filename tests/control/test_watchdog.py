@@ -35,18 +35,18 @@ class Watchdog(KeelTest):
         edit = threading.Thread(target=self.keel.call, args=("config.edit", {"merge": {"description": "late"}}))
         edit.start()
         # The log line comes while main does not answer.
-        self.await_logged('warning thread-late thread=keeld doing="descriptors" for_ms=')
+        self.await_logged('warning thread-late thread=keeld doing="config.edit" for_ms=')
         self.assertNotIn("thread-late-end", self.keel.log_text())
         storage.answer()
         edit.join()
         alarms = self.keel.call("system.info")["alarms"]
         self.assertEqual([a["kind"] for a in alarms], ["thread-late"])
-        self.assertRegex(alarms[0]["text"], r"^keeld (has|did) not finish(ed)? its turn for \d+\.\d s, doing: descriptors$")
+        self.assertRegex(alarms[0]["text"], r"^keeld (has|did) not finish(ed)? its turn for \d+\.\d s, doing: config.edit$")
         begin, end = next(events), next(events)
         self.assertEqual([(e["topic"], e["kind"], e["event"], e["thread"], e["doing"]) for e in (begin, end)],
-                         [("alarm", "thread-late", event, "keeld", "descriptors") for event in ("begin", "end")])
+                         [("alarm", "thread-late", event, "keeld", "config.edit") for event in ("begin", "end")])
         self.assertGreaterEqual(end["duration_s"], 1)
-        self.await_logged('thread-late-end thread=keeld doing="descriptors" for_ms=')
+        self.await_logged('thread-late-end thread=keeld doing="config.edit" for_ms=')
         self.assertEqual([t["late_turns"] for t in self.keel.call("control.stats")["threads"] if t["name"] == "keeld"], [1])
 
 

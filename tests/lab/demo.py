@@ -477,7 +477,7 @@ class Demo:
         sampler = Sampler(self.sock)
         sampler.start()
         self.rpc.call("dataplane.stats.reset")
-        withheld = Withheld(forwarder_of(self.rpc))
+        withheld = Withheld(self.lab, forwarder_of(self.rpc))
         self.drive()
         say("waiting for the last packets")
         self.cpu = self.cpu_seconds()

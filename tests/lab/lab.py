@@ -4,6 +4,7 @@
 All objects of a Lab carry its name and are removed by close(), also after an exception or a signal. Leftovers of a killed lab are removed by the next
 lab (the name holds the process id of its maker).
 """
+import contextlib
 import json
 import os
 import re
@@ -517,26 +518,36 @@ def worker_drops(rpc, reason):
 
 
 class Withheld:
-    """The time in which workers of a keelfwd were ready to run, and the machine ran something else or stopped them (CPU quota of a control group)."""
+    """
+    What the machine takes from workers of a keelfwd: the time in which they were ready to run and it ran something else, or stopped them (CPU quota of a
+    control group), and packets that queues of interfaces in the hosts of the lab dropped meanwhile.
+    """
 
-    def __init__(self, pid):
-        self.pid, self.begun = pid, time.monotonic()
-        self.before = self.waited_s()
+    def __init__(self, lab, pid):
+        self.lab, self.pid, self.begun = lab, pid, time.monotonic()
+        self.before = self.waited_s(), self.dropped()
 
     def waited_s(self):
         total, folder = 0, "/proc/%d/task" % self.pid
         for task in os.listdir(folder):
-            with open("%s/%s/comm" % (folder, task)) as name, open("%s/%s/schedstat" % (folder, task)) as ran:
+            with contextlib.suppress(FileNotFoundError, ProcessLookupError), open("%s/%s/comm" % (folder, task)) as name, open("%s/%s/schedstat" % (folder, task)) as ran:
                 total += int(ran.read().split()[1]) / 1e9 if "worker" in name.read() else 0
         return total
 
+    def dropped(self):
+        links = [link for h in self.lab.hosts for link in json.loads(self.lab.sh(h, "ip -json -s link show"))]
+        return sum(link["stats64"][way]["dropped"] for link in links for way in ("rx", "tx"))
+
     def lost(self, lost, pps):
-        """Lost packets that say nothing about the router: all, if the machine withheld a twentieth of the time, and so many arrive in what it withheld.
-        A worker that waits for something has no such time."""
-        waited = self.waited_s() - self.before
-        machine = lost if waited > (time.monotonic() - self.begun) / 20 and lost <= waited * pps else 0
-        if machine:
-            print("      the machine did not run workers that were ready for %.1f s, and lost %d packets" % (waited, machine), flush=True)
+        """
+        Lost packets that say nothing about the router: all, if the machine withheld a twentieth of the time, in which so many arrive, and queues count as
+        many. A worker that waits for something has no such time, and what a router drops is in no queue.
+        """
+        waited, dropped = self.waited_s() - self.before[0], self.dropped() - self.before[1]
+        machine = lost if waited > (time.monotonic() - self.begun) / 20 and lost <= min(waited * pps, dropped) else 0
+        if lost:
+            print("      the machine did not run workers that were ready for %.1f s, queues dropped %d packets: %d of %d lost packets are the machine's" % (
+                waited, dropped, machine, lost), flush=True)
         return machine
 
 

@@ -257,7 +257,7 @@ class Probe:
         with open(path, "w") as f:
             f.writelines((d if " " in str(d) else "%s 0" % d) + "\n" for d in destinations)
         hosts = sum((["--to", "%s:%s" % (lab.netns(h), interface or "eth0")] for h, _, interface in (x.partition(":") for x in to)), [])
-        self.out, self.patience, self.pps, self.withheld = lab.logs, patience, pps, None
+        self.lab, self.out, self.patience, self.pps, self.withheld = lab, lab.logs, patience, pps, None
         self.process = lab.spawn("probe", None, [PROBE, "--from", lab.netns("src"), *hosts, "--destinations", path, "--pps", str(pps), *self.TOGETHER, "--out", self.out], lines=True)
         self.say("mask 0 %d" % mask)
 
@@ -270,7 +270,7 @@ class Probe:
 
     def watch(self, pid):
         """What the machine loses is not counted, as Withheld says. `pid`: a keelfwd that lives until end()."""
-        self.withheld = Withheld(pid)
+        self.withheld = Withheld(self.lab, pid)
 
     def end(self):
         """Stops; returns what was sent, lost, misdirected and reordered."""
