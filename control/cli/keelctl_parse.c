@@ -20,21 +20,21 @@
 
 /* ---- values ---- */
 
-/* AF_INET, AF_INET6 (with or without %zone), or 0. */
+/* AF_INET, AF_INET6, or 0. *rest: "", the "%zone" of IPv6, or the "/" after the address. */
 static int
-address_read(const char *text, unsigned char bytes[16], const char **zone)
+address_read(const char *text, unsigned char bytes[16], const char **rest)
 {
 	char plain[INET6_ADDRSTRLEN];
-	size_t len = strcspn(text, "%");
+	size_t len = strcspn(text, "%/");
 
 	if (len >= sizeof(plain))
 		return 0;
 	memcpy(plain, text, len);
 	plain[len] = '\0';
-	*zone = text + len;
-	if (inet_pton(AF_INET6, plain, bytes) == 1 && strcmp(*zone, "%") != 0)
+	*rest = text + len;
+	if (inet_pton(AF_INET6, plain, bytes) == 1 && strcmp(*rest, "%") != 0)
 		return AF_INET6;
-	return **zone == '\0' && inet_pton(AF_INET, plain, bytes) == 1 ? AF_INET : 0;
+	return **rest != '%' && inet_pton(AF_INET, plain, bytes) == 1 ? AF_INET : 0;
 }
 
 bool
@@ -43,7 +43,7 @@ text_is_address(const char *text)
 	unsigned char bytes[16];
 	const char *zone;
 
-	return address_read(text, bytes, &zone) != 0;
+	return address_read(text, bytes, &zone) != 0 && *zone != '/';
 }
 
 bool
@@ -86,23 +86,25 @@ text_is_asn(const char *text, unsigned *asn)
 	return true;
 }
 
-/* ADDRESS/LENGTH. */
+int
+text_prefix(const char *text, unsigned char bytes[16], unsigned *len)
+{
+	const char *rest, *end;
+	unsigned long long n = 0;
+	int af = address_read(text, bytes, &rest);
+
+	end = af != 0 && *rest == '/' ? number_read(rest + 1, af == AF_INET ? 32 : 128, &n) : NULL;
+	*len = (unsigned)n;
+	return end != NULL && *end == '\0' ? af : 0;
+}
+
 static bool
 is_prefix(const char *text)
 {
-	const char *slash = strchr(text, '/');
-	char addr[INET6_ADDRSTRLEN];
-	size_t digits;
+	unsigned char bytes[16];
+	unsigned len;
 
-	if (slash == NULL || (size_t)(slash - text) >= sizeof(addr))
-		return false;
-	memcpy(addr, text, (size_t)(slash - text));
-	addr[slash - text] = '\0';
-	digits = strspn(slash + 1, "0123456789");
-	if (digits == 0 || digits > 3 || slash[1 + digits] != '\0' || strchr(addr, '%') != NULL)
-		return false;
-	return text_is_address(addr) &&
-	       strtoul(slash + 1, NULL, 10) <= (strchr(addr, ':') != NULL ? 128 : 32);
+	return text_prefix(text, bytes, &len) != 0;
 }
 
 /* ADMINISTRATOR:NUMBER, or 0x and 16 hexadecimal digits; the daemon checks the values. */
@@ -194,7 +196,7 @@ mask_length(const char *text)
 	const char *zone;
 	int length = 0;
 
-	if (address_read(text, bytes, &zone) != AF_INET)
+	if (address_read(text, bytes, &zone) != AF_INET || *zone != '\0')
 		return -1;
 	while (length < 32 && (bytes[length / 8] & (0x80u >> (length % 8))))
 		length++;
@@ -989,20 +991,14 @@ check_host_bits(const char *prefix, const struct line *l, const struct fault *f)
 {
 	char text[INET6_ADDRSTRLEN];
 	unsigned char bytes[16];
-	const char *zone, *slash = strchr(prefix, '/');
-	size_t len = slash != NULL ? (size_t)(slash - prefix) : sizeof(text);
-	int af;
+	unsigned len;
+	int af = text_prefix(prefix, bytes, &len);
 
-	if (len >= sizeof(text))
-		return 0;
-	memcpy(text, prefix, len);
-	text[len] = '\0';
-	af = address_read(text, bytes, &zone);
-	if (af == 0 || host_bits_clear(bytes, af == AF_INET ? 4 : 16, (unsigned)atoi(slash + 1)))
+	if (af == 0 || host_bits_clear(bytes, af == AF_INET ? 4 : 16, len))
 		return 0;
 	inet_ntop(af, bytes, text, sizeof(text));
 	return fault_at(f, position_of(l, prefix), prefix,
-		" has host bits (set beyond its length): expected %s%s", text, slash);
+		" has host bits (set beyond its length): expected %s/%u", text, len);
 }
 
 static const char *

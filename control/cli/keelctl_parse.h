@@ -134,3 +134,5 @@ int command_parse_line(unsigned view, char *line, struct command *out, char *err
 
 bool text_is_address(const char *text);
 bool text_same_address(const char *a, const char *b);
+/* Reads ADDRESS/LENGTH. AF_INET, AF_INET6; 0: no prefix. */
+int text_prefix(const char *text, unsigned char bytes[16], unsigned *len);

@@ -5,7 +5,6 @@
  */
 #include "control/cli/keelctl.h"
 
-#include <arpa/inet.h>
 #include <errno.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -597,8 +596,7 @@ static void
 sorted_add(struct sorted *s, const char *prefix, size_t at)
 {
 	struct sorted_line *l;
-	char address[INET6_ADDRSTRLEN];
-	size_t len = strcspn(prefix, "/");
+	unsigned len = 0;
 
 	if (s->err != 0)
 		return;
@@ -615,9 +613,8 @@ sorted_add(struct sorted *s, const char *prefix, size_t at)
 	}
 	l = &s->line[s->count++];
 	*l = (struct sorted_line){.at = at, .len = (size_t)ftello(s->out) - at};
-	snprintf(address, sizeof(address), "%.*s", (int)len, prefix);
-	inet_pton(strchr(address, ':') != NULL ? AF_INET6 : AF_INET, address, l->prefix);
-	l->prefix[16] = prefix[len] == '/' ? (unsigned char)strtoul(prefix + len + 1, NULL, 10) : 0;
+	(void)text_prefix(prefix, l->prefix, &len);
+	l->prefix[16] = (unsigned char)len;
 	/* larger runs later: their number stays small */
 	if (at + s->count * sizeof(*l) > RUN_OCTETS * (1 + s->runs / 16))
 		sorted_run(s);
