@@ -381,6 +381,8 @@ void print_part(const struct ctl *ctl, enum colour colour, const char *text, siz
  */
 const char *text_of(const json_t *o, const char *key);
 const char *value_text(const json_t *v); /* of one value, as text_of() */
+/* A text as such, another value as JSON; printable. */
+void print_scalar(const json_t *v);
 const char *text_safe(const char *text);
 /* A string of `o`, as long as `o`; "" if absent. */
 const char *string_of(const json_t *o, const char *key);

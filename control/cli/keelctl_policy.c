@@ -10,16 +10,6 @@
 
 /* ---- show policy ---- */
 
-/* A scalar; true and false as such. */
-static void
-print_scalar(const json_t *v)
-{
-	if (json_is_string(v))
-		fputs(text_safe(json_string_value(v)), stdout);
-	else
-		json_dumpf(v, stdout, JSON_ENCODE_ANY | JSON_COMPACT | JSON_ENSURE_ASCII);
-}
-
 /* "a, b"; for an object "add a, b; remove c" */
 static void
 print_value(json_t *v, const char *between)

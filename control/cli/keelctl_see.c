@@ -298,20 +298,6 @@ print_time(double seconds)
 	printf("%s.%06d", text, (int)((seconds - (double)s) * 1e6));
 }
 
-static void
-print_value(const json_t *value)
-{
-	char *text;
-
-	if (json_is_string(value)) {
-		fputs(text_safe(json_string_value(value)), stdout);
-		return;
-	}
-	text = json_dumps(value, JSON_ENCODE_ANY | JSON_COMPACT);
-	fputs(text_safe(text != NULL ? text : "?"), stdout);
-	free(text);
-}
-
 /* The members as KEY=VALUE, except the members named by `skip`. */
 static void
 print_members(json_t *event, const char *const skip[])
@@ -328,7 +314,7 @@ print_members(json_t *event, const char *const skip[])
 		if (skip[i] != NULL)
 			continue;
 		printf(" %s=", text_safe(key));
-		print_value(value);
+		print_scalar(value);
 	}
 	putchar('\n');
 	fflush(stdout);

@@ -56,6 +56,15 @@ value_text(const json_t *v)
 	return text_safe(number);
 }
 
+void
+print_scalar(const json_t *v)
+{
+	if (json_is_string(v))
+		fputs(text_safe(json_string_value(v)), stdout);
+	else
+		json_dumpf(v, stdout, JSON_ENCODE_ANY | JSON_COMPACT | JSON_ENSURE_ASCII);
+}
+
 const char *
 text_of(const json_t *o, const char *key)
 {
