@@ -578,6 +578,16 @@ round_end(struct export_table *t)
 		group_fall(g);
 }
 
+/* A late group has room: the group waits for a turn of this thread, and would take longer alone. */
+static bool
+late_has_room(const struct export_table *t)
+{
+	for (const struct update_group *g = t->groups; g != NULL; g = g->table_next)
+		if (g->window < t->count && g->ready_count > 0)
+			return true;
+	return false;
+}
+
 static uint64_t
 await_until(const struct update_groups *s, const struct export_table *t)
 {
@@ -585,7 +595,7 @@ await_until(const struct update_groups *s, const struct export_table *t)
 	uint64_t next = t->arrived_ns + s->c.await_ns + AWAIT_FACTOR * others;
 	uint64_t last = t->wait_ns + AWAIT_MAX * s->c.await_ns;
 
-	return next < last ? next : last;
+	return next < last && !late_has_room(t) ? next : last;
 }
 
 uint64_t
