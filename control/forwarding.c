@@ -120,8 +120,6 @@ open_forwarder(struct keeld *k, const struct dataplane_config *d, struct port_co
 	if (e == 0)
 		e = again ? forwarder_return(k->forwarder, &c, &err)
 			  : forwarder_open(&c, &k->forwarder, &err);
-	if (again && e == -EAGAIN)
-		return e;
 	if (e != 0) {
 		log_event(LOG_ERROR, "forwarder-failed error=\"%s\" text=\"%s\"",
 			strerrordesc_np(-e), err.text);

@@ -647,6 +647,7 @@ start_next(struct forwarder *f, const struct forwarder_config *c, struct datapla
 	size_t bytes;
 	int tables = region_file(f->tables, &place, &bytes), rc;
 
+	f->next.start.result = 0;
 	m.start.table_place = place;
 	m.start.table_bytes = bytes;
 	rc = config_call(&f->next.main, c, &m, tables, &cargo);
@@ -688,7 +689,8 @@ forwarder_return(struct forwarder *f, const struct forwarder_config *c, struct d
 
 	if (rc != 0) {
 		channel_close(&n->main);
-		return closed_at_once(rc) ? -EAGAIN : rc;
+		/* keelfwd ends after a failed start: a queue of AF_XDP may still be in use */
+		return closed_at_once(rc) || n->start.result == rc ? -EAGAIN : rc;
 	}
 	channel_close(&f->channel[FORWARDER_MAIN]);
 	f->channel[FORWARDER_MAIN] = n->main;

@@ -111,6 +111,7 @@ struct keelfwd {
 	bool end;
 	bool own; /* started by a keeld (--ready-fd) */
 	bool again; /* by supervise(), after a kill */
+	bool failed; /* START: keelfwd ends */
 	bool instances; /* may enter network namespaces (struct forwarder_start) */
 	uint64_t started_ns, gone_ns; /* gone_ns: the last keeld; 0: none */
 	uint64_t remind_ns; /* after gone_ns: the next log line about the lack of a keeld */
@@ -818,7 +819,7 @@ on_start(struct keelfwd *k, const struct client *c, const struct forwarder_start
 			snprintf(err.text, sizeof(err.text), "a wrong network namespace");
 		if (a->result == 0)
 			a->result = start(k, &parsed, &err);
-		k->end = a->result != 0;
+		k->end = k->failed = a->result != 0;
 	}
 	tables_close(&k->pending);
 	kept_addresses_age(k->kept);
@@ -1388,10 +1389,11 @@ supervise(struct keelfwd *k, int *ready)
 		while (waitpid(pid, &status, WNOHANG) == 0)
 			if (sigwait(&set, &sig) == 0 && sig != SIGCHLD)
 				(void)kill(pid, sig);
-		if (!WIFSIGNALED(status))
+		if (!WIFSIGNALED(status) && !(k->again && WEXITSTATUS(status) != 0))
 			_exit(WIFEXITED(status) ? WEXITSTATUS(status) : EXIT_FAILURE);
-		note("keelfwd-killed pid=%d signal=%d text=\"keelfwd starts again\"", (int)pid,
-			WTERMSIG(status));
+		note("keelfwd-%s pid=%d signal=%d text=\"keelfwd starts again\"",
+			WIFSIGNALED(status) ? "killed" : "failed", (int)pid,
+			WIFSIGNALED(status) ? WTERMSIG(status) : 0);
 		(void)usleep(AGAIN_US);
 	}
 }
@@ -1597,5 +1599,5 @@ main(int argc, char **argv)
 	loop(&k);
 	finish(&k);
 	free(permit);
-	return 0;
+	return k.failed && k.again ? EXIT_FAILURE : 0;
 }

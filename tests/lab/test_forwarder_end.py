@@ -12,6 +12,7 @@ Prints how long packets were lost. KEEL_ROUNDS (1): how often; KEEL_PPS (2000). 
 import json
 import os
 import random
+import resource
 import signal
 import sys
 import threading
@@ -191,12 +192,29 @@ class Test(test_forwarder.Test):
             return str(e)
         return None
 
+    @staticmethod
+    def above(pid):
+        """The parent, which starts keelfwd again."""
+        with open("/proc/%d/status" % pid) as f:
+            return int(next(line.split()[1] for line in f if line.startswith("PPid:")))
+
+    def start_fails(self):
+        """The next keelfwd has no address space for its regions and does not start; the one after it does."""
+        killed = [forwarder_pid(self.socket)]
+        above, keeld = self.above(killed[0]), self.rpc.call("system.info")["pid"]
+        was = resource.prlimit(above, resource.RLIMIT_AS, (1 << 35, resource.RLIM_INFINITY))
+        os.kill(killed[0], signal.SIGKILL)
+        for what in ("the next keelfwd", "the keelfwd after it"):
+            killed.append(wait_for(what, lambda: forwarder_pid(self.socket) not in (None, *killed) and forwarder_pid(self.socket), 60))
+        resource.prlimit(above, resource.RLIMIT_AS, was)
+        self.at_rest("a keelfwd that did not start")
+        self.c.equal("... and keeld goes on", self.rpc.call("system.info")["pid"], keeld)
+        self.c.true("... and says why", "forwarder-failed" in self.logged())
+
     def alone(self):
         """Nobody starts the next keelfwd. Meanwhile there is an alarm, and commits without a change of ports."""
         keelfwd = forwarder_pid(self.socket)
-        with open("/proc/%d/status" % keelfwd) as f:
-            above = int(next(line.split()[1] for line in f if line.startswith("PPid:")))
-        os.kill(above, signal.SIGKILL)
+        os.kill(self.above(keelfwd), signal.SIGKILL)
         os.kill(keelfwd, signal.SIGKILL)
         self.c.comes_to("an alarm, while no keelfwd runs", lambda: [a["text"] for a in self.rpc.call("system.info")["alarms"] if a["kind"] == "forwarder"], ["keelfwd has ended: nothing forwards"])
         self.c.equal("... a commit", self.commit(bgp={"networks": [{"prefix": OURS}, {"prefix": "203.0.112.0/24"}]}), None)
@@ -229,6 +247,7 @@ def test(checks):
             t.adopted()
             t.before_publication()
             t.twice()
+            t.start_fails()
             t.both_killed() if own else t.alone()
 
 
