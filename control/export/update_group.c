@@ -567,7 +567,7 @@ uint64_t
 member_wait_ns(const struct update_member *m)
 {
 	const struct update_group *g = m->group;
-	uint64_t at = walk_blocked(g) && g->ready_count > 0 ? g->retry_ns : 0,
+	uint64_t at = walk_blocked(g) && !group_is_full(g) ? g->retry_ns : 0,
 		 rest = stream_rest_ns(g);
 
 	if (rest != 0 && (at == 0 || rest < at))
@@ -726,6 +726,9 @@ update_member_turn(struct update_member *m, const struct update_io *io, uint64_t
 		t.state = TURN_FAILED;
 	if (t.state == TURN_IDLE)
 		t.wait_ns = member_wait_ns(m);
+	/* the time may have come since the member was found idle */
+	if (t.state == TURN_IDLE && t.wait_ns == 0 && member_pending(m))
+		t.state = TURN_MORE;
 	t.yields = t.state == TURN_MORE && windows_full(m->group);
 	return t;
 }

@@ -895,6 +895,8 @@ bool entry_skips(const struct update_group *g, const struct window_entry *entry)
 bool stream_works(const struct update_group *g);
 /* The time of the next read of the journal, if the journal rests, or bulk waits for other groups; 0: none. */
 uint64_t stream_rest_ns(const struct update_group *g);
+/* True if bulk waits until a member has room, and nothing is to be tried before. */
+bool group_is_full(const struct update_group *g);
 /* True if the walk waits for the slowest member. */
 bool walk_blocked(const struct update_group *g);
 

@@ -180,11 +180,13 @@ bulk_max(const struct update_group *g)
 	return g->set->c.kept_max / 8 + 1;
 }
 
-/* No member of the stream reads: the group falls behind, and not its members. Shards that wait for withdrawals need the messages all the same. */
-static bool
-all_are_full(const struct update_group *g)
+/*
+ * All members are in the stream, and none reads: the group falls behind, and not its members. Shards that wait for withdrawals need the messages all the same.
+ */
+bool
+group_is_full(const struct update_group *g)
 {
-	return g->stream_count > 0 && g->ready_count == 0 && g->behind_count == 0 &&
+	return g->stream_count > 0 && g->stream_count == g->member_count && g->ready_count == 0 &&
 	       g->kept >= bulk_max(g) && !journal_pressed(g->set->journal);
 }
 
@@ -406,7 +408,7 @@ window_gather(struct update_group *g) RUNS_ON(role_session)
 	struct window *w = g->reader->window[g->window];
 	uint64_t after = group_position(g), upto = w->last;
 
-	if (all_are_full(g))
+	if (group_is_full(g))
 		return false;
 	if (g->bulk_held && w->bulk <= w->last)
 		upto = w->bulk - 1;
@@ -768,7 +770,7 @@ bulk_may_run(struct update_group *g, uint64_t deadline_ns)
 			walk_unblock(g);
 			return false;
 		}
-		if ((walk_patience(g, now) && !few_are_late(g, now)) || all_are_full(g)) {
+		if ((walk_patience(g, now) && !few_are_late(g, now)) || group_is_full(g)) {
 			g->retry_ns = now + walk_retry_ns(g, now);
 			return false;
 		}
@@ -783,7 +785,7 @@ bulk_may_run(struct update_group *g, uint64_t deadline_ns)
 bool
 walk_blocked(const struct update_group *g)
 {
-	return all_are_full(g) ||
+	return group_is_full(g) ||
 	       (g->blocked_ns != 0 && g->kept >= bulk_max(g) && now_ns() < g->retry_ns);
 }
 
@@ -827,7 +829,7 @@ bulk_waits(struct update_group *g, uint64_t deadline_ns)
 		g->blocked_ns = g->waited_ns = g->few_since_ns = 0;
 	}
 	g->bulk = bulk;
-	return (bulk || all_are_full(g)) && !journal_pressed(j) && !bulk_may_run(g, deadline_ns);
+	return (bulk || group_is_full(g)) && !journal_pressed(j) && !bulk_may_run(g, deadline_ns);
 }
 
 /* Fills the batch. The journal and a walk alternate. True: progress was made. */
