@@ -122,10 +122,14 @@ copy_begin(struct update_group *g, const struct update_member *m)
 	n->frozen = true;
 	n->next = s->groups;
 	s->groups = n;
+	if (err < 0) {
+		(void)update_group_dismantle(n, UINT64_MAX);
+		return err;
+	}
 	g->copy = n;
 	g->copy_at = 0;
 	g->stats.splits++;
-	return err;
+	return 0;
 }
 
 static void
@@ -241,8 +245,8 @@ copy_run(struct update_group *g) RUNS_ON(role_session)
 {
 	int more;
 
-	/* Members cannot join a group during its dismantling. Without a table copy_begin() has failed. */
-	if (g->copy->left || g->copy->reader == NULL || !copy_aim(g)) {
+	/* Members cannot join a group during its dismantling. */
+	if (g->copy->left || !copy_aim(g)) {
 		if (!update_group_dismantle(g->copy, 0))
 			g->copy = NULL;
 		return true;

@@ -164,12 +164,12 @@ visit_lap(struct update_group *g, struct dest_id id, uint64_t at, const struct d
 }
 
 /*
- * No route is advertised, and the rules allow no route: destinations need not be evaluated. When the rules change, a walk over all destinations follows.
+ * No route is advertised or being copied, and the rules allow no route: destinations need not be evaluated. When the rules change, a walk over all destinations follows.
  */
 bool
 group_silent(const struct update_group *g)
 {
-	return rules_silent(&g->rules) && !g->planned && g->deferred == 0 &&
+	return rules_silent(&g->rules) && !g->planned && !g->frozen && g->deferred == 0 &&
 	       adj_rib_out_count(g->out) == 0;
 }
 

@@ -6,6 +6,9 @@
 #include "tests/control/update_group_members.h"
 
 #include <errno.h>
+#include <stdio.h>
+#include <sys/resource.h>
+#include <unistd.h>
 
 #define S UINT64_C(1000000000)
 
@@ -140,6 +143,106 @@ test_split_without_a_cursor(void **state)
 		assert_int_equal(member_error(r.told[i].m), 0);
 	for (unsigned i = 0; i < count; i++)
 		journal_unsubscribe(j, cursor[i]);
+	rigged_end(&r);
+}
+
+static size_t
+address_space(void)
+{
+	FILE *f = fopen("/proc/self/statm", "r");
+	size_t pages;
+
+	assert_non_null(f);
+	assert_int_equal(fscanf(f, "%zu", &pages), 1);
+	(void)fclose(f);
+	return pages * (size_t)sysconf(_SC_PAGESIZE);
+}
+
+/* The group of two members begins a split: the first member gets `policy`. No route is copied yet. */
+static void
+split_begin(struct rigged *r, const struct policy *policy)
+{
+	update_group_policy(r->told[0].m, policy);
+	update_groups_settle(r->groups);
+	qsbr_online(r->rig.readers, r->reader);
+	assert_true(split_run(r->told[0].m->group));
+	qsbr_offline(r->rig.readers, r->reader);
+}
+
+/* No memory for the order of the copy: the session of the member with new rules ends, and nothing else. */
+static void
+test_split_without_memory(void **state)
+{
+	static struct rigged r;
+	struct rlimit before, limit;
+	union rig_attrs a;
+	bool any = false;
+
+	(void)state;
+#ifdef KEEL_SANITIZED
+	skip();
+#endif
+	two_told(&r);
+	owed_add(r.told[0].m->group, (struct dest_id){1u << 28}); /* 64 MiB */
+	assert_int_equal(getrlimit(RLIMIT_AS, &before), 0);
+	limit = (struct rlimit){address_space() + (32u << 20), before.rlim_max};
+	assert_int_equal(setrlimit(RLIMIT_AS, &limit), 0);
+	split_begin(&r, policy_deny_all());
+	assert_int_equal(setrlimit(RLIMIT_AS, &before), 0);
+	order_reset(r.told[0].m->group);
+	assert_int_equal(member_error(r.told[0].m), -ENOMEM);
+	assert_int_equal(member_error(r.told[1].m), 0);
+	assert_null(update_group_leave(r.told[0].m));
+	r.told[0].m = NULL;
+	r.rig.bulk = true;
+	load(&r, 5000, 3);
+	r.rig.bulk = false;
+	rig_attrs_make(&a, (uint32_t[]){65100}, 1, 0x0a0a0a0a);
+	announce(&r, SOURCE, "192.0.2.0/24", &a);
+	rig_settle(&r.rig);
+	assert_true(update_groups_live_due(r.groups));
+	qsbr_online(r.rig.readers, r.reader);
+	(void)update_groups_live(r.groups, UINT64_MAX, turn_due, &any);
+	qsbr_offline(r.rig.readers, r.reader);
+	assert_true(any);
+	drain(&r, false);
+	assert_int_equal(update_group_advertised(r.told[1].m), 20001);
+	rigged_end(&r);
+}
+
+/*
+ * Routes go before a copy without rules for any route has them: also the member of the copy gets the withdrawals, and the destinations stay until then.
+ */
+static void
+test_withdrawn_before_the_copy(void **state)
+{
+	static struct rigged r;
+	struct update_member_config c;
+
+	(void)state;
+	two_told(&r);
+	c = member_config(&r, 2);
+	c.rules.local_as = 100000; /* reads the journal during the split */
+	join(&r, 2, &c);
+	drain(&r, true);
+	split_begin(&r, policy_deny_all());
+	for (unsigned i = LOADED - 100; i < LOADED; i++) {
+		struct rib_nlri n = {
+			.prefix = prefix_from_v4(0x0a000000u + i * 256, 24), .label = 0xfffff};
+
+		rig_update(&r.rig, SOURCE, NULL, &n, 1);
+	}
+	rig_settle(&r.rig);
+	while (encode(&r, 2, true))
+		;
+	while (encode(&r, 1, true)) /* ends the copy */
+		;
+	rig_settle(&r.rig);
+	drain(&r, true);
+	assert_int_equal(r.told[0].withdrawn, LOADED);
+	assert_int_equal(r.told[1].withdrawn, 100);
+	assert_int_equal(r.told[2].withdrawn, 100);
+	nobody_holds(&r);
 	rigged_end(&r);
 }
 
@@ -513,6 +616,8 @@ main(void)
 		cmocka_unit_test(test_commits_faster_than_a_split),
 		cmocka_unit_test(test_split_is_paced),
 		cmocka_unit_test(test_split_without_a_cursor),
+		cmocka_unit_test(test_split_without_memory),
+		cmocka_unit_test(test_withdrawn_before_the_copy),
 		cmocka_unit_test(test_only_full_ones_fall_behind),
 		cmocka_unit_test(test_behind_with_little_time),
 		cmocka_unit_test(test_live_change_of_the_stream),
