@@ -621,15 +621,24 @@ member_full(struct update_member *m)
 	return was_ready && g->ready_count == 0 && g->behind_count > 0;
 }
 
-/* The groups whose bulk waited for this group alone have work. */
+/* The groups whose bulk waited for this group alone have work. A turn reports one table beside its own, and a later turn reports the next. */
 static bool
 windows_release(struct update_groups *s, struct update_turn *t)
 {
-	bool released = s->released != NULL;
+	struct table_id own = t->table[0];
+	bool released = s->released;
 
-	if (released)
-		t->table[1] = s->released->table;
-	s->released = NULL;
+	s->released = false;
+	for (struct export_table *of = s->tables; released && of != NULL; of = of->next) {
+		bool later = of->table.v != own.v && t->table[1].v != own.v;
+
+		s->released |= of->released && later;
+		if (!of->released || later)
+			continue;
+		of->released = false;
+		if (of->table.v != own.v)
+			t->table[1] = of->table;
+	}
 	return released;
 }
 

@@ -48,6 +48,18 @@ bits_set(struct arena *a, struct bits *b, struct dest_id id)
 	return 0;
 }
 
+void
+bits_fill(struct bits *b, uint32_t limit)
+{
+	uint32_t end = limit + 1;
+
+	memset(b->word, 0xff, end / 64 * sizeof(*b->word));
+	if (end % 64 != 0)
+		b->word[end / 64] = (1ull << end % 64) - 1;
+	b->word[0] &= ~1ull;
+	b->count = limit;
+}
+
 bool
 bits_clear(struct bits *b, struct dest_id id)
 {

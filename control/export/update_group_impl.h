@@ -419,6 +419,7 @@ struct export_table {
 	struct journal_cursor *cursor; /* read up to here */
 	struct journal_cursor *hold; /* the tombstones of all groups */
 	bool moved; /* `hold` may advance */
+	bool released; /* the last group of a waiting round has arrived: all groups of the table are due a turn */
 	/* update_groups_news(): an entry that has made the members due once; up to `upto` for all they may read */
 	uint64_t newest, upto;
 	/* While peers send their tables: the journal is read up to `due`, and again after `rest_ns`. */
@@ -484,8 +485,7 @@ struct update_groups {
 	struct update_groups_config c;
 	struct update_group *groups;
 	struct export_table *tables; /* with groups, in no order */
-	struct export_table *
-		released; /* the last group of a waiting round has arrived: all groups of the table are due a turn */
+	bool released; /* of a table, or of several */
 	uint64_t news_head, news_end; /* of the last update_groups_news() */
 	/* All groups have passed the journal up to here; the next pass is due at pass_ns, 0: when there are entries. */
 	uint64_t passed_end, pass_ns;
@@ -966,6 +966,8 @@ bool member_blocked(struct update_member *m, uint64_t deadline_ns) RUNS_ON(role_
 bool bits_has(const struct bits *b, struct dest_id id);
 /* 0, -ENOMEM. */
 int bits_set(struct arena *a, struct bits *b, struct dest_id id);
+/* Sets all destinations below `limit`, the last of which is set and the highest. DEST_DEFAULT is not set. */
+void bits_fill(struct bits *b, uint32_t limit);
 bool bits_clear(struct bits *b, struct dest_id id);
 /* The first destination from place *at on, with *at set to the next place. False at the end, with *at set to 0. */
 bool bits_next(const struct bits *b, uint32_t *at, struct dest_id *id);

@@ -138,13 +138,16 @@ dirty_add(struct update_group *g, struct dest_id id, uint64_t position)
 void
 dirty_all(struct update_group *g)
 {
-	uint64_t position = group_position(g);
+	uint32_t limit = shards_limit(&g->table);
 
 	if (!g->lapped)
 		g->reach_back = (uint32_t)group_passed(g);
 	g->lapped = true;
-	for (uint32_t id = shards_limit(&g->table); id > 0 && g->error == 0; id--)
-		dirty_add(g, (struct dest_id){id - 1}, position);
+	bits_fini(g->set->c.arena, &g->dirty);
+	if (limit > 0)
+		dirty_add(g, (struct dest_id){limit - 1}, group_position(g));
+	if (limit > 0 && g->error == 0)
+		bits_fill(&g->dirty, limit);
 }
 
 void
@@ -222,7 +225,7 @@ order_lap(struct update_group *g, uint64_t deadline_ns, order_visit *visit)
 	g->settled = settled_now(g);
 	while (more && g->error == 0 && !batch_full(g->set) && visits < LAP_VISITS) {
 		if (++looks % LAP_LOOKS == 0 && now_ns() >= deadline_ns)
-			return;
+			break;
 		more = bits_next(b, at, &id);
 		if (!more)
 			break;

@@ -31,8 +31,6 @@ table_free(struct update_groups *s, struct export_table *t)
 	while (*at != t)
 		at = &(*at)->next;
 	*at = t->next;
-	if (s->released == t)
-		s->released = NULL;
 	if (t->hold != NULL)
 		journal_unsubscribe(s->journal, t->hold);
 	if (t->cursor != NULL)

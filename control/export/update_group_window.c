@@ -530,8 +530,8 @@ round_clear(struct update_groups *s, struct export_table *t)
 		g->window = 0;
 		g->taken = 0;
 	}
-	if (t->wait_ns != 0)
-		s->released = t;
+	t->released |= t->wait_ns != 0;
+	s->released |= t->released;
 	t->wait_ns = 0;
 	t->moved = true;
 }

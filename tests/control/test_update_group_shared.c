@@ -402,6 +402,100 @@ test_chain_longer_than_ring(void **state)
 	rigged_end(&r);
 }
 
+static void
+visit_none(struct update_group *g, struct dest_id id, uint64_t at, const struct dest_view *view)
+{
+	(void)g, (void)id, (void)at, (void)view;
+	fail_msg("a destination without a change");
+}
+
+/* All destinations of a lapped group are dirty, and the lap ends with the last, also when the time ends there. */
+static void
+test_lap_of_all(void **state)
+{
+	enum { LAST = 62 }; /* a read of the clock follows */
+	static struct rigged r;
+	struct update_member_config c;
+	struct update_group *g;
+	uint32_t limit;
+
+	(void)state;
+	rigged_begin(&r, FAMILY_IPV4_UNICAST);
+	c = member_config(&r, 0);
+	join(&r, 0, &c);
+	load(&r, 1000, 1);
+	drain(&r, false);
+	g = r.told[0].m->group;
+	limit = shards_limit(&g->table);
+	assert_true(limit >= 1000);
+	dirty_all(g);
+	assert_int_equal(g->dirty.count, limit);
+	assert_false(bits_has(&g->dirty, DEST_DEFAULT));
+	assert_false(bits_has(&g->dirty, (struct dest_id){limit}));
+	for (uint32_t id = 0; id < limit; id++)
+		assert_int_equal(id > LAST ? bits_clear(&g->dirty, (struct dest_id){id})
+					   : bits_has(&g->dirty, (struct dest_id){id}),
+			true);
+	qsbr_online(r.rig.readers, r.reader);
+	order_lap(g, 0, visit_none);
+	qsbr_offline(r.rig.readers, r.reader);
+	assert_int_equal(g->dirty.count, 0);
+	assert_false(g->lapped);
+	drain(&r, false);
+	rigged_end(&r);
+}
+
+/* The rounds of two tables end before one turn: the turn reports both tables. */
+static void
+test_two_rounds_end(void **state)
+{
+	static struct rigged r;
+	const struct update_io held = {.paused = true};
+	struct export_table *t[2];
+	struct update_turn turn;
+	union rig_attrs a;
+
+	(void)state;
+	rigged_begin(&r, FAMILY_IPV4_UNICAST);
+	for (unsigned i = 0; i < 4; i++) {
+		struct update_member_config c;
+
+		if (i == 2) {
+			r.family = FAMILY_IPV6_UNICAST;
+			assert_int_equal(
+				shard_table_add(r.rig.shard, VRF_DEFAULT, r.family, &r.rig.table),
+				0);
+			shard_peer_import(r.rig.shard, (struct peer_id){SOURCE}, r.family,
+				policy_accept_all());
+		}
+		c = member_config(&r, i);
+		c.rules.local_as = 100000 + i;
+		join(&r, i, &c);
+	}
+	drain(&r, false);
+	rig_attrs_make(&a, (uint32_t[]){65100}, 1, 0x0a0a0a0a);
+	announce(&r, SOURCE, "2001:db8::/32", &a);
+	r.family = FAMILY_IPV4_UNICAST;
+	announce(&r, SOURCE, "192.0.2.0/24", &a);
+	rig_settle(&r.rig);
+	for (unsigned i = 0; i < 2; i++) {
+		(void)encode(&r, 2 * i, false);
+		t[i] = r.told[2 * i].m->group->reader;
+		assert_int_equal(t[i]->late, 1);
+		t[i]->wait_ns = 1; /* as behind a full round */
+	}
+	round_end(t[1]);
+	round_end(t[0]);
+	qsbr_online(r.rig.readers, r.reader);
+	turn = update_member_turn(r.told[1].m, &held, UINT64_MAX);
+	qsbr_offline(r.rig.readers, r.reader);
+	assert_true(turn.others);
+	assert_int_equal(turn.table[0].v, t[0]->table.v);
+	assert_int_equal(turn.table[1].v, t[1]->table.v);
+	drain(&r, false);
+	rigged_end(&r);
+}
+
 /* A receiver that takes nothing holds up bulk of the others for a moment, and no live change. */
 static void
 test_groups_leave_one_behind(void **state)
@@ -426,12 +520,13 @@ test_groups_leave_one_behind(void **state)
 	for (unsigned i = 1; i < APART; i++)
 		assert_int_equal(update_group_advertised(r.told[i].m), sent + 1);
 	r.groups->c.await_ns = 1000000;
-	while (update_group_advertised(r.told[1].m) <= APART_ROUTES && now_ns() < until) {
-		memset(waits + 1, 0, sizeof(waits) - sizeof(waits[0]));
-		apart_turns(&r, waits);
-	}
-	for (unsigned i = 1; i < APART; i++)
+	for (unsigned i = 1; i < APART; i++) {
+		while (update_group_advertised(r.told[i].m) <= APART_ROUTES && now_ns() < until) {
+			memset(waits + 1, 0, sizeof(waits) - sizeof(waits[0]));
+			apart_turns(&r, waits);
+		}
 		assert_int_equal(update_group_advertised(r.told[i].m), APART_ROUTES + 1);
+	}
 	assert_int_equal(
 		update_group_advertised(r.told[0].m), 1); /* the live change, in the stream */
 	drain(&r, false);
@@ -573,6 +668,8 @@ main(void)
 		cmocka_unit_test(test_no_group_waits_for_a_paused_one),
 		cmocka_unit_test(test_passed_over_costs_no_windows),
 		cmocka_unit_test(test_chain_longer_than_ring),
+		cmocka_unit_test(test_lap_of_all),
+		cmocka_unit_test(test_two_rounds_end),
 		cmocka_unit_test(test_groups_leave_one_behind),
 		cmocka_unit_test(test_new_as_again),
 	};
