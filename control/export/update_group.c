@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
  * A group packs each change once, into one ordered stream. Each member copies the messages from a place in the stream, and inserts the next hop of its session. A
- * member that falls behind the kept part of the stream remembers the destinations in two bits each (update_group_behind.c).
+ * member that holds up the others falls behind the stream, and remembers the destinations in two bits each (update_group_behind.c).
  */
 #include "control/export/update_group_impl.h"
 

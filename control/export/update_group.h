@@ -5,7 +5,7 @@
  *
  * Initial table, live changes, BoRR, EoRR and End-of-RIB are all parts of the stream, so their order is fixed. A group keeps a limited part of the stream
  * for slow members. A member behind this part records missed destinations, with two bits a destination, and later advertises the present routes of these
- * destinations.
+ * destinations. Where no member reads, the group does so itself.
  *
  * A slow peer does not delay other peers: live changes never wait for a full connection; a walk waits for at most patience_ns plus half of the
  * duration of the walk. When a group or a member holds back too many tombstones, the shards wait. Only a member whose peer does not read can then
@@ -245,7 +245,7 @@ struct update_turn {
  * several families of a peer have messages, each family gets half of the remaining time, and at least EXPORT_SHARE_NS.
  *
  * A member without output falls behind when the kept part of the stream is full and the oldest message waits for the member. When no member in the stream
- * has room, the members behind drive the group.
+ * has room, the members that are behind or join drive the group.
  *
  * The time in which a peer does not read is counted between turns, at most 100 ms a turn, and starts anew when the peer has read stall_octets. After
  * stall_ns, while shards wait for the group to read withdrawals, the member may be evicted (-ESTALE). While shards wait and no member has output, a turn without output also drives the group.

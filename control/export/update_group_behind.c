@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
- * Members behind the kept part of the stream. Two bits a destination record missed changes: `tell`, a route must be announced;
- * `gone`, the route must be withdrawn. Repeated changes of a destination set one bit. The member returns to the stream when no bit is set.
+ * Members behind the stream: bulk has waited for them long enough, or the stream held as much as a group keeps. Two bits a destination record
+ * missed changes: `tell`, a route must be announced; `gone`, the route must be withdrawn. Repeated changes of a destination set one bit. The
+ * member returns to the stream when no bit is set.
  *
  * Order: announcements may be early. A member withdraws only when no announcement is left (the peer then has at least the routes of the group), and only
  * while no withdrawal of the group must wait (rib/table/journal.h). A cursor of the member holds the tombstones of `gone`. When too many tombstones are held, the
