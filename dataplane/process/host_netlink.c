@@ -160,10 +160,11 @@ is_own_address(
 	if (getifaddrs(&all) != 0)
 		return false;
 	for (i = all; i != NULL; i = i->ifa_next) {
-		const void *there = &((struct sockaddr_in *)(void *)i->ifa_addr)->sin_addr;
+		const void *there;
 
 		if (i->ifa_addr == NULL || i->ifa_addr->sa_family != family)
 			continue;
+		there = &((struct sockaddr_in *)(void *)i->ifa_addr)->sin_addr;
 		if (family == AF_INET6)
 			there = &((struct sockaddr_in6 *)(void *)i->ifa_addr)->sin6_addr;
 		if (memcmp(there, addr, family == AF_INET ? 4 : 16) != 0)
