@@ -376,8 +376,9 @@ hops_ask(struct netlink *n, struct link *l, unsigned f)
 	int rc = 0, err = 0;
 
 	/* each once; a failure that is not of the address ends the pass */
-	for (unsigned i = 0; i < most && i < HOPS_MAX && !is_down(l) && rc != -ENOBUFS &&
-			     rc != -ETIMEDOUT && rc != -EPIPE && rc != -EPERM && rc != -ENODEV;
+	for (unsigned i = 0;
+		i < most && i < HOPS_MAX && !is_down(l) && rc != -ENOBUFS && rc != -ETIMEDOUT &&
+		rc != -EPIPE && rc != -ENOTCONN && rc != -EPERM && rc != -ENODEV;
 		i++) {
 		e = hop_first(l, f);
 		if (e == NULL || !hops_room(n, l, f) ||
@@ -429,8 +430,7 @@ turns_fire(struct timer *t)
 			if (is_down(l) || hop_first(l, f) == NULL)
 				continue;
 			turns_end(n, l, f);
-			(void)hops_ask(n, l, f);
-			if (hop_first(l, f) != NULL)
+			if (hops_ask(n, l, f) != -ENOTCONN && hop_first(l, f) != NULL)
 				count_short(n, &n->room->held, l->port);
 		}
 	}
@@ -578,7 +578,7 @@ request_neighbor(struct netlink *n, uint16_t port, const struct ip_addr *addr, e
 		netlink_asked_set(n, e, how);
 	rc = netlink_neighbor_request(n, e);
 	if (rc == 0 || e->asked == ASKED_NEXT_HOP)
-		return rc == -ENETDOWN ? 0 : rc;
+		return rc == -ENETDOWN || rc == -ENOTCONN ? 0 : rc; /* repeated later */
 	/* No answer will come: the table of the kernel is full, or the interface is gone. */
 	if (e->nud_state == NUD_NONE)
 		netlink_neighbor_forget(n, e);

@@ -112,13 +112,13 @@ entry_request(struct netlink *n, struct mnl_socket *s, const struct own_entry *e
 	return rc == -ENOENT || rc == -ESRCH || rc == -ENODEV ? 0 : rc;
 }
 
-/* Logs the first refusal of an entry. */
+/* Logs the first refusal of an entry. Without a keelfwd nothing is refused: keelfwd's return repeats the request. */
 static void
 refusal_tell(struct own_entry *e, bool add, int rc)
 {
 	char text[PREFIX_TEXT_MAX];
 
-	if (e->told)
+	if (e->told || rc == -ENOTCONN)
 		return;
 	e->told = true;
 	log_event(LOG_WARNING,

@@ -780,14 +780,14 @@ forwarder_ports(struct forwarder *f, const struct forwarder_config *c, unsigned 
 
 /*
  * The result of a request without an answer. After the end of keelfwd the host thread repeats its requests to
- * the next keelfwd: wiring_ports_again().
+ * the next keelfwd: wiring_ports_again(); but those for the kernel.
  */
 static int
-unsent(enum forwarder_role role, int rc)
+unsent(enum forwarder_role role, enum forwarder_type type, int rc)
 {
-	if (!closed_at_once(rc) || !forwarder_has_ended(used))
+	if (!used->state.lost && (!closed_at_once(rc) || !forwarder_has_ended(used)))
 		return rc;
-	return role == FORWARDER_HOST ? 0 : -ENOTCONN;
+	return role == FORWARDER_HOST && type != FORWARDER_NETLINK ? 0 : -ENOTCONN;
 }
 
 static int
@@ -798,7 +798,7 @@ port_call(enum forwarder_role role, enum forwarder_type type, const struct forwa
 	int rc = channel_call(&used->channel[role], &m, sizeof(m.port), NULL);
 
 	if (rc != 0)
-		return unsent(role, rc);
+		return unsent(role, type, rc);
 	*answer = m.port_answer;
 	return answer->result;
 }
@@ -905,7 +905,7 @@ tail_call(enum forwarder_role role, enum forwarder_type type, const void *tail, 
 	struct cargo cargo = {.at = (char *)(uintptr_t)tail, .used = bytes};
 	int rc = channel_call(&used->channel[role], &m, BODY, &cargo);
 
-	return rc == 0 ? m.port_answer.result : unsent(role, rc);
+	return rc == 0 ? m.port_answer.result : unsent(role, type, rc);
 }
 
 int

@@ -56,7 +56,7 @@ struct forwarder_state {
 	uint64_t gone_ns; /* CLOCK_MONOTONIC: the end of the keeld before; 0: none */
 	unsigned alone_s,
 		repairs; /* from then to the adoption: seconds; repairs of links by keelfwd */
-	bool lost; /* keelfwd has ended: forwarder_lost() */
+	_Atomic bool lost; /* keelfwd has ended: forwarder_lost() */
 	bool replaced; /* a keelfwd with other ports or another ABI was ended */
 	bool huge; /* keelfwd uses huge pages */
 	char dpdk[32]; /* version, for people */
