@@ -40,13 +40,16 @@
 /* After the end of keelfwd: interval of the attempts to reach the next one, and the longest wait. */
 #define RETURN_POLL_NS 20000000u
 #define RETURN_MOST_NS 10000000000u
+/* A keelfwd that ends earlier after its publication leaves less of that wait to the next one. */
+#define RETURN_LAST_NS 30000000000u
 
 struct forwarding {
 	struct keeld *k;
 	struct timer ready;
 	struct timer again; /* awaits the next keelfwd */
 	struct watch ended; /* keelfwd has ended */
-	uint64_t opened_ns, ended_ns;
+	uint64_t opened_ns, published_ns;
+	uint64_t lost_ns; /* the wait for the next keelfwd began; 0: none has ended */
 	/* 1 + the journal entry that the tables have to reach; 0: the RIB is not ready */
 	uint64_t awaited;
 	struct waited {
@@ -236,8 +239,10 @@ publish(struct keeld *k) RUNS_ON(role_main)
 			strerrordesc_np(-e), err.text);
 		return e;
 	}
+	k->forwarding->published_ns = now_ns();
 	log_event(LOG_INFO, "forwarder-published after_ms=%llu generation=%llu",
-		(unsigned long long)((now_ns() - k->forwarding->opened_ns) / 1000000u),
+		(unsigned long long)((k->forwarding->published_ns - k->forwarding->opened_ns) /
+				     1000000u),
 		(unsigned long long)fib_generation(k->layers.fib));
 	return 0;
 }
@@ -460,10 +465,16 @@ attach_again(struct keeld *k) RUNS_ON(role_main)
 		e = open_ports(k, true);
 	if (e == 0)
 		e = swap_memory(k);
-	if (e == 0)
-		e = add_readers(k);
 	if (e != 0)
 		return e;
+	e = add_readers(k);
+	if (e == 0)
+		e = watch_end(k);
+	if (e != 0) {
+		log_event(LOG_ERROR, "forwarder-failed error=\"%s\" text=\"cannot be watched\"",
+			strerrordesc_np(-e));
+		return e;
+	}
 	wiring_ports_again(k);
 	/* also while sessions of the former keeld are awaited: until then no worker forwards */
 	e = publish(k);
@@ -471,7 +482,7 @@ attach_again(struct keeld *k) RUNS_ON(role_main)
 		layers_call_session(&k->layers, on_session_restart_end, k->layers.speaker);
 	else if (forwarder_has_ended(k->forwarder))
 		e = 0; /* the watch calls forwarder_ended() */
-	return e == 0 ? watch_end(k) : e;
+	return e;
 }
 
 static void
@@ -479,16 +490,32 @@ again_poll(struct timer *t) RUNS_ON(role_main)
 {
 	struct forwarding *f =
 		(struct forwarding *)(void *)((char *)t - offsetof(struct forwarding, again));
-	int e = attach_again(f->k);
+	bool late = now_ns() - f->lost_ns >= RETURN_MOST_NS;
+	int e = late ? -ETIMEDOUT : attach_again(f->k);
 
-	if (e == -EAGAIN && now_ns() - f->ended_ns < RETURN_MOST_NS)
-		e = timer_arm(f->k->layers.main_thread, t, RETURN_POLL_NS);
-	else if (e == -EAGAIN)
+	if (late)
 		log_event(LOG_ERROR,
-			"forwarder-failed error=\"%s\" text=\"no keelfwd listens again at %s\"",
-			strerrordesc_np(ETIMEDOUT), f->k->forwarder_socket);
+			"forwarder-failed error=\"%s\" text=\"nothing has forwarded for %llu s: no "
+			"keelfwd listens again at %s, or each one ends soon\"",
+			strerrordesc_np(-e), (unsigned long long)(RETURN_MOST_NS / 1000000000u),
+			f->k->forwarder_socket);
+	else if (e == -EAGAIN)
+		e = timer_arm(f->k->layers.main_thread, t, RETURN_POLL_NS);
 	if (e != 0)
 		give_up(f->k);
+}
+
+/*
+ * The wait includes the waits after former ends, unless keelfwd has forwarded for long: tables that end one
+ * keelfwd may end each.
+ */
+static uint64_t
+lost_since(const struct forwarding *f, uint64_t now) RUNS_ON(role_main)
+{
+	uint64_t forwarded =
+		forwarder_state(f->k->forwarder)->published ? now - f->published_ns : 0;
+
+	return f->lost_ns == 0 || forwarded >= RETURN_LAST_NS ? now : f->lost_ns + forwarded;
 }
 
 /*
@@ -510,7 +537,8 @@ forwarder_ended(struct watch *w, uint32_t events) RUNS_ON(role_main)
 		give_up(k);
 		return;
 	}
-	f->opened_ns = f->ended_ns = now_ns();
+	f->opened_ns = now_ns();
+	f->lost_ns = lost_since(f, f->opened_ns);
 	timer_cancel(k->layers.main_thread, &f->ready);
 	remove_readers(k);
 	forwarder_lost(k->forwarder);

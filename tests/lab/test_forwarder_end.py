@@ -211,6 +211,40 @@ class Test(test_forwarder.Test):
         self.c.equal("... and keeld goes on", self.rpc.call("system.info")["pid"], keeld)
         self.c.true("... and says why", "forwarder-failed" in self.logged())
 
+    def while_away(self):
+        """Between two keelfwd a static route comes; its next hop is resolved afterwards."""
+        keelfwd, hop = forwarder_pid(self.socket), "198.18.2.77"
+        self.lab.sh("up", "ip address add %s/24 dev eth0" % hop)
+        above = self.above(keelfwd)
+        os.kill(above, signal.SIGSTOP)
+        os.kill(keelfwd, signal.SIGKILL)
+        self.c.comes_to("no keelfwd runs", lambda: self.states()["east"], "failed")
+        self.c.equal("... a commit of a static route", self.commit(static_routes=[{"prefix": "192.0.2.128/25", "next_hop": hop}]), None)
+        os.kill(above, signal.SIGCONT)
+        self.c.comes_to("... the next hop is resolved with the next keelfwd",
+                        lambda: "lladdr" in run("ip", "-n", self.lab.netns("rt"), "neighbor", "show", hop, "dev", "east", check=False), True)
+        self.at_rest("a route of meanwhile")
+
+    def again_and_again(self):
+        """Each keelfwd is killed as soon as it has the tables."""
+        self.adopted()
+        killed = [forwarder_pid(self.socket)]
+        os.kill(killed[0], signal.SIGKILL)
+        begin = time.monotonic()
+        while self.process.popen.poll() is None and time.monotonic() < begin + 60:
+            published = self.logged().count("forwarder-published")
+            pid = forwarder_pid(self.socket)
+            if published > len(killed) and pid not in (None, *killed):
+                os.kill(pid, signal.SIGKILL)
+                killed.append(pid)
+            time.sleep(0.005)
+        self.c.equal("no keelfwd lasts: keeld ends", self.process.popen.poll(), 1)
+        self.c.true("... after more than one", len(killed) > 2, killed)
+        self.c.true("... and says why", "nothing has forwarded for 10 s" in self.logged())
+        self.c.comes_to("... the peer has no routes of it", self.at_bird, False)
+        self.start()
+        self.at_rest("the keeld after it")
+
     def alone(self):
         """Nobody starts the next keelfwd. Meanwhile there is an alarm, and commits without a change of ports."""
         keelfwd = forwarder_pid(self.socket)
@@ -221,7 +255,7 @@ class Test(test_forwarder.Test):
         refused = self.commit(ports=config()["ports"][:2])
         self.c.true("... a commit of ports is refused", "keelfwd has ended" in (refused or ""), refused)
         self.c.equal("without the next keelfwd keeld ends", self.process.popen.wait(60), 1)
-        self.c.true("... and says why", "no keelfwd listens again" in self.logged())
+        self.c.true("... and says why", "nothing has forwarded for 10 s" in self.logged())
         self.c.comes_to("... the peer has no routes of it", self.at_bird, False)
 
     def both_killed(self):
@@ -247,7 +281,10 @@ def test(checks):
             t.adopted()
             t.before_publication()
             t.twice()
+            t.adopted()
             t.start_fails()
+            t.while_away()
+            t.again_and_again()
             t.both_killed() if own else t.alone()
 
 
