@@ -524,7 +524,7 @@ class Demo:
             "policy_moved_prefixes": sum(t.third for t in self.tables.values()),
             "wall_s": round(wall, 1),
             "lost_where": self.losses(probe) if probe["lost"] else {},
-            "lost_by_machine": withheld.lost(probe["lost"], self.args.pps),
+            "lost_by_machine": withheld.lost(probe, self.args.pps),
             "link_failure": probe["link_failure"],
             "packets_sent_ipv6": probe["sent_ipv6"],
             "audits": self.audits,

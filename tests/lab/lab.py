@@ -520,7 +520,7 @@ def worker_drops(rpc, reason):
 class Withheld:
     """
     What the machine takes from workers of a keelfwd: the time in which they were ready to run and it ran something else, or stopped them (CPU quota of a
-    control group), and packets that queues of interfaces in the hosts of the lab dropped meanwhile.
+    control group), and packets that queues of interfaces in the hosts of the lab and in instances dropped meanwhile.
     """
 
     def __init__(self, lab, pid):
@@ -535,15 +535,17 @@ class Withheld:
         return total
 
     def dropped(self):
-        links = [link for h in self.lab.hosts for link in json.loads(self.lab.sh(h, "ip -json -s link show"))]
+        names = [self.lab.netns(h) for h in self.lab.hosts] + [n for n in os.listdir("/run/netns") if n.startswith("keel-")]
+        links = [link for n in names for link in json.loads(run("ip", "-n", n, "-json", "-s", "link", "show", check=False) or "[]")]
         return sum(link["stats64"][way]["dropped"] for link in links for way in ("rx", "tx"))
 
-    def lost(self, lost, pps):
+    def lost(self, probe, pps):
         """
         Lost packets that say nothing about the router: all, if the machine withheld a twentieth of the time, in which so many arrive, and queues count as
         many. A worker that waits for something has no such time, and what a router drops is in no queue.
         """
-        waited, dropped = self.waited_s() - self.before[0], self.dropped() - self.before[1]
+        lost, waited = probe["lost"], self.waited_s() - self.before[0]
+        dropped = self.dropped() - self.before[1] + sum(p["receiver_overflow"] for p in probe["ports"])
         machine = lost if waited > (time.monotonic() - self.begun) / 20 and lost <= min(waited * pps, dropped) else 0
         if lost:
             print("      the machine did not run workers that were ready for %.1f s, queues dropped %d packets: %d of %d lost packets are the machine's" % (

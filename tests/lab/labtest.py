@@ -279,7 +279,7 @@ class Probe:
         with open(os.path.join(self.out, "probe.json")) as f:
             got = json.load(f)
         if self.withheld is not None:
-            got["lost"] -= self.withheld.lost(got["lost"], self.pps)
+            got["lost"] -= self.withheld.lost(got, self.pps)
         return got
 
 
