@@ -149,7 +149,8 @@ host_interface(void *ctx, struct vrf_id vrf, const struct netlink_interface *i)
 		.ifindex = i->ifindex,
 		.zone = i->zone,
 		.present = i->present,
-		.up = i->up};
+		.up = i->up,
+		.returns = k->layers.fib != NULL && i->zone == zone_intern(TUN_NAME)};
 	wiring_send(&m);
 	if (k->layers.fib != NULL || i->port == PORT_NONE)
 		return;

@@ -169,6 +169,7 @@ struct speaker_interface {
 	unsigned ifindex; /* in the namespace of the VRF */
 	uint16_t zone;
 	bool present, up; /* up: set up, and with carrier */
+	bool returns; /* after a loss it comes back with another number: keel0 */
 };
 void speaker_interface(struct speaker *s, const struct speaker_interface *r) RUNS_ON(role_session);
 struct speaker_address {

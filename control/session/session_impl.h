@@ -128,6 +128,7 @@ struct local_end {
 	uint16_t zone; /* of the link shared with the peer; 0: the peer is not on the link */
 	bool up; /* the interface */
 	bool on_link; /* the peer is in a subnet of the own address */
+	bool returns; /* the interface does */
 };
 
 struct connection {
@@ -414,6 +415,7 @@ struct speaker {
 	struct {
 		struct interface *interfaces;
 		struct timer timer; /* runs after a change */
+		uint64_t held_ns; /* an interface returns until then */
 	} links;
 	struct buffer_pool {
 		uint8_t *spare[BUFFER_SPARES_MAX];

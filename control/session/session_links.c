@@ -18,6 +18,8 @@
 #define GATHER_NS 20000000u
 /* The kernel reports a new carrier up to a second late, when connections use the link already. */
 #define UP_LATE_NS (2 * NS_PER_S)
+/* keeld waits for the next keelfwd, which has keel0, for 10 s. */
+#define RETURN_NS (12 * NS_PER_S)
 
 struct own_address {
 	struct own_address *next;
@@ -32,6 +34,7 @@ struct interface {
 	uint16_t zone;
 	bool up;
 	bool changed; /* since the last links_fire() */
+	bool returns;
 	/* in the order of their arrival: the kernel lists IPv4 addresses by primacy */
 	struct own_address *addresses;
 };
@@ -136,6 +139,7 @@ local_find(const struct connection *c, struct local_end *out)
 		return;
 	out->ifindex = found->ifindex;
 	out->up = found->up;
+	out->returns = found->returns;
 	out->zone = out->on_link ? found->zone : 0;
 	addresses_take(found, out);
 }
@@ -265,12 +269,17 @@ static void
 links_fire(struct timer *t) RUNS_ON(role_session)
 {
 	struct speaker *s = container_of(t, struct speaker, links.timer);
+	uint64_t now = now_ns();
+	bool held = now < s->links.held_ns;
 
+	if (held)
+		links_wait(s, s->links.held_ns - now);
 	for (unsigned id = 0; id < PEER_MAX; id++) {
 		struct peer *p = s->by_id[id];
 
 		for (unsigned n = 0; p != NULL && n < CONN_COUNT; n++)
-			if (is_open(&p->conn[n]) && end_changed(s, &p->conn[n]))
+			if (is_open(&p->conn[n]) && !(held && p->conn[n].local.returns) &&
+				end_changed(s, &p->conn[n]))
 				local_again(&p->conn[n]);
 		if (p != NULL)
 			links_config(p);
@@ -278,7 +287,7 @@ links_fire(struct timer *t) RUNS_ON(role_session)
 			peer_link_back(p);
 	}
 	for (struct interface *i = s->links.interfaces; i != NULL; i = i->next)
-		i->changed = false;
+		i->changed &= held;
 }
 
 /* ---- reports of the host ---- */
@@ -312,6 +321,14 @@ interface_remove(struct speaker *s, struct interface **slot) RUNS_ON(role_sessio
 	arena_free(s->config.arena, i);
 }
 
+/* Sessions keep their local ends until the interface is back with its addresses. */
+static void
+links_hold(struct speaker *s, uint64_t ns)
+{
+	s->links.held_ns = now_ns() + ns;
+	links_wait(s, ns);
+}
+
 void
 speaker_interface(struct speaker *s, const struct speaker_interface *r)
 {
@@ -332,6 +349,11 @@ speaker_interface(struct speaker *s, const struct speaker_interface *r)
 		return;
 	i->zone = r->zone;
 	i->up = r->present && r->up;
+	i->returns = r->returns;
+	if (i->returns && was_up && !i->up)
+		links_hold(s, RETURN_NS);
+	else if (i->returns && i->up && now_ns() < s->links.held_ns)
+		links_hold(s, UP_LATE_NS);
 	links_changed(s, i);
 	if (was_up && !i->up)
 		connections_end(s, i, NULL);

@@ -6,12 +6,13 @@ With a keelfwd of a supervisor, and with one that keeld has started, which start
 Prints how long packets were lost. KEEL_ROUNDS (1): how often; KEEL_PPS (2000). The supervisor is a loop of a shell with the pause of the unit.
 
                       mgmt (no port) --- far (BIRD, AS 64602)
-    src --- west (AF_XDP), rt, east (AF_XDP) --- up (BIRD, AS 64601)
+    src (BIRD, AS 64603, a session with the loopback address) --- west (AF_XDP), rt, east (AF_XDP) --- up (BIRD, AS 64601)
             red (AF_XDP, a VPN instance) --- customer;  wire (net_tap), keel0
 """
 import json
 import os
 import random
+import re
 import resource
 import signal
 import sys
@@ -28,14 +29,29 @@ NAME = "forwarder_end"
 ROUNDS = int(os.environ.get("KEEL_ROUNDS", "1"))
 PPS = int(os.environ.get("KEEL_PPS", "2000"))
 AGAIN = ("sh", "-c", 'while :; do "$@"; sleep 0.1; done', "sh")  # RestartSec= of keel-forwarder.service, and of systemd
-FAR, LOOPBACK, CUSTOMER = "198.18.9.2", "198.18.8.1", "192.0.2.2"
+FAR, LOOPBACK, CUSTOMER, SRC = "198.18.9.2", "198.18.8.1", "192.0.2.2", "198.18.1.2"
+OURS6 = "2001:db8:99::/48"
 RED = "r%d" % os.getpid()
 FAR_BIRD = BIRD.replace("198.18.2.2", FAR).replace("198.18.2.1", "198.18.9.1").replace("64601", "64602").replace("import all; export all", "import all; export none")
 
 
+# IPv6 over IPv4: the next hop is the IPv6 address of keel0
+SRC_BIRD = """
+router id 198.18.1.2;
+log stderr all;
+protocol device { }
+protocol bgp keel {
+  local 198.18.1.2 as 64603; neighbor 198.18.8.1 as 64512; multihop; connect delay time 1; connect retry time 2; error wait time 1, 2; graceful restart;
+  ipv6 { import all; export none; };
+}
+"""
+
+
 def config():
     c = test_forwarder.config()
-    c["loopback_addresses"] = [LOOPBACK + "/32"]
+    c["loopback_addresses"] = [LOOPBACK + "/32", "2001:db8:8::1/128"]
+    c["bgp"]["networks"].append({"prefix": OURS6})
+    c["bgp"]["peers"].append({"address": SRC, "asn": 64603, "source": LOOPBACK, "multihop": 2, "families": {"ipv6-unicast": {"import_policy": "accept-all", "export_policy": "accept-all"}}})
     c["vrfs"] = [{"name": RED, "rd": "64512:1"}]
     c["ports"] += [{"name": "red", "device": "net_af_xdp2,iface=red", "vrf": RED, "addresses": ["192.0.2.1/24"]},
                    {"name": "wire", "device": "net_tap0,iface=far", "addresses": ["198.18.4.1/24"]}]
@@ -64,6 +80,7 @@ class Test(test_forwarder.Test):
         self.start()
         _, self.birdc = lab.bird("up", BIRD)
         lab.bird("far", FAR_BIRD)
+        _, self.src = lab.bird("src", SRC_BIRD)
         self.at_rest("the first table")
 
     def start(self):
@@ -88,6 +105,7 @@ class Test(test_forwarder.Test):
         c = self.c
         wait_established(self.rpc, PEER)
         wait_established(self.rpc, FAR)
+        wait_established(self.rpc, SRC)
         self.whole(what)
         c.comes_to(what + ": the ports are up", self.states, dict.fromkeys(("west", "east", "red", "wire"), "up"))
         for interface, address in (("wire", "198.18.4.1"), ("keel0", LOOPBACK)):
@@ -120,6 +138,7 @@ class Test(test_forwarder.Test):
 
     def ends(self, what, sig):
         c, was = self.c, self.logged()
+        c.comes_to("the session with the loopback address has the IPv6 route", lambda: OURS6 in self.src("show", "route"), True)
         keelfwd = forwarder_pid(self.socket)
         probe = Probe(self.lab, [prefix(i)[:-1] + "1" for i in range(50)], ["up"], PPS)
         wait_for("traffic", lambda: self.sent() > PPS, 60)
@@ -133,12 +152,16 @@ class Test(test_forwarder.Test):
         self.at_rest(what)
         c.equal("... in a new keelfwd", self.rpc.call("system.info")["forwarder"]["pid"] not in (0, keelfwd), True)
         c.equal("... and no packet is misdirected", probe.end()["misdirected"], 0)
+        c.equal("... and no route is withdrawn though keel0 was gone", self.withdrawn(), "0")
         log = self.logged()[len(was):]
         c.equal("... keeld says once what happened", log.count("forwarder-ended pid=%d\n" % keelfwd), 1)
         for port in ("west", "east", "red"):
             c.true("... %s failed, and was up again" % port, "port-state port=%s state=failed was=up reason=\"keelfwd has ended\"" % port in log and "port-state port=%s state=up was=" % port in log)
         c.equal("... no session went down", log.count("session-down"), 0)
         c.equal("... nothing failed", [line for line in log.splitlines() if "-failed" in line or "not-set" in line or "not-installed" in line], [])
+
+    def withdrawn(self):
+        return re.search(r"Import withdraws: +(\d+)", self.src("show", "protocols", "all", "keel")).group(1)
 
     def logged(self):
         with open(os.path.join(self.lab.logs, "keeld.log"), errors="replace") as f:
