@@ -595,7 +595,8 @@ check_forwarder(struct doctor *d)
 
 	if (pid != 0 && process_named(d, "keeld") == 0)
 		finding(d, "forwarder", "systemctl restart keel",
-			"keelfwd (pid %ld) runs without a keeld, and forwards with the last tables",
+			"keelfwd (pid %ld) runs without a keeld: it forwards with the last tables, "
+			"if it had any",
 			pid);
 }
 

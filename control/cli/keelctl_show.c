@@ -575,8 +575,11 @@ show_forwarder(struct ctl *ctl, const json_t *result)
 	if (true_of(f, "adopted"))
 		printf("before, %s s without a keeld; repairs of links: %s\n",
 			text_of(f, "alone_s"), text_of(f, "repairs"));
-	printf("workers use the tables of %s\n",
-		true_of(f, "published") ? "this keeld" : "the keeld before");
+	if (true_of(f, "lost"))
+		puts("keelfwd has ended: nothing forwards");
+	else
+		printf("workers use the tables of %s\n",
+			true_of(f, "published") ? "this keeld" : "the keeld before");
 }
 
 void

@@ -23,9 +23,9 @@ forwarder_json(void)
 	const struct forwarder_state *s = forwarder_current();
 
 	if (s != NULL)
-		return json_pack("{s:i, s:b, s:b, s:i, s:i}", "pid", (int)s->pid, "adopted",
-			s->adopted, "published", s->published, "alone_s", (int)s->alone_s,
-			"repairs", (int)s->repairs);
+		return json_pack("{s:i, s:b, s:b, s:b, s:i, s:i}", "pid", (int)s->pid, "adopted",
+			s->adopted, "published", s->published, "lost", s->lost, "alone_s",
+			(int)s->alone_s, "repairs", (int)s->repairs);
 	return json_null();
 }
 
@@ -983,6 +983,7 @@ static const struct rpc_field forwarder_fields[] = {
 	{"adopted", "boolean", "keelfwd ran before this keeld, with the same ports."},
 	{"published", "boolean",
 		"Workers use the tables of this keeld; false: those of the keeld before."},
+	{"lost", "boolean", "keelfwd has ended, and nothing forwards until the next one runs."},
 	{"alone_s", "integer",
 		"Seconds for which an adopted keelfwd had forwarded without a keeld."},
 	{"repairs", "integer", "Links that were lost or came back then, which keelfwd repaired."},

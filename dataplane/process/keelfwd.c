@@ -1179,7 +1179,9 @@ client_close(struct keelfwd *k, struct client *c)
 	if (c->role == FORWARDER_MAIN) {
 		tables_close(&k->pending);
 		note("keeld-gone workers=%u", workers_count());
-		notify("STATUS=No keeld runs: keelfwd forwards with the last tables");
+		notify(workers_count() > 0
+				? "STATUS=No keeld runs: keelfwd forwards with the last tables"
+				: "STATUS=No keeld runs, and none has given tables");
 		k->gone_ns = monotonic_ns();
 		k->remind_ns = REMIND_NS;
 		repairs = 0;

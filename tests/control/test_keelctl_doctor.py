@@ -58,7 +58,7 @@ class WithoutDaemon(Machine):
     def test_forwarder_alone(self):
         self.sockets(["0-3"])
         self.write("proc/77/comm", "keelfwd")
-        self.assertEqual(self.doctor()[1], ["forwarder: keelfwd (pid 77) runs without a keeld, and forwards with the last tables; mend: systemctl restart keel"])
+        self.assertEqual(self.doctor()[1], ["forwarder: keelfwd (pid 77) runs without a keeld: it forwards with the last tables, if it had any; mend: systemctl restart keel"])
         self.write("proc/78/comm", "keeld")
         self.assertEqual(self.doctor()[0], 0)
 

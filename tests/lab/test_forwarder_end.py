@@ -274,6 +274,7 @@ class Test(test_forwarder.Test):
         os.kill(self.above(keelfwd), signal.SIGKILL)
         os.kill(keelfwd, signal.SIGKILL)
         self.c.comes_to("an alarm, while no keelfwd runs", lambda: [a["text"] for a in self.rpc.call("system.info")["alarms"] if a["kind"] == "forwarder"], ["keelfwd has ended: nothing forwards"])
+        self.c.equal("... it is lost", self.rpc.call("system.info")["forwarder"]["lost"], True)
         self.c.equal("... a commit", self.commit(bgp={"networks": [{"prefix": OURS}, {"prefix": "203.0.112.0/24"}]}), None)
         refused = self.commit(ports=config()["ports"][:2])
         self.c.true("... a commit of ports is refused", "keelfwd has ended" in (refused or ""), refused)
