@@ -413,8 +413,10 @@ ip -n next address add 198.51.100.2/24 dev eth0 && ip -n next route add default 
         self.assertIn("keel-forwarder.service", self.sh("needrestart -b -r l"))
         self.sh("needrestart -q -r a")
         self.assertEqual(self.show("keel-forwarder", "MainPID"), pid)
+        keeld = self.show("keel", "MainPID")
         self.sh("systemctl restart keel-forwarder")
-        wait_for("both", lambda: self.show("keel-forwarder", "MainPID") not in ("0", pid) and self.show("keel", "ActiveState") == "active")
+        wait_for("the tables in the new keelfwd", lambda: re.search("keelfwd pid (?!%s,).*this keeld" % pid, self.sh("keelctl show forwarder", check=False), re.S))
+        self.assertEqual(self.show("keel", "MainPID"), keeld)
         self.sh("systemctl stop keel keel-forwarder")
 
     def test_14_purge(self):
