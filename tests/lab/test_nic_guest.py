@@ -17,7 +17,7 @@ import labtest
 from labtest import BUILD, KEELD, ROOT, need, out_folder, run
 
 MODELS = os.environ.get("NIC_GUEST_MODELS", "e1000e vmxnet3 virtio-net-pci e1000e,vmxnet3,virtio-net-pci").split()
-LIMIT_S = 900  # of a guest
+LIMIT_S = 1800  # of a guest
 HOST_PATH, WIRE = ("tests/interop/test_host_path.py", 2, {}), ("tests/lab/test_wire_conformance.py", 2, {})
 ROUNDS = {"KEEL_PPS": "200", "KEEL_ROUNDS": os.environ.get("KEEL_ROUNDS", "1")}
 QUEUES, LIFE, UNIT = ("tests/lab/nic_guest_queues.py", 2, {}), ("tests/lab/nic_guest_life.py", 3, ROUNDS), ("tests/lab/nic_guest_unit.py", 3, {})
