@@ -7,6 +7,7 @@
 
 #include "control/base/threads.h"
 #include "control/export/rt_filter.h"
+#include "rib/table/path_ring.h"
 
 #include <errno.h>
 #include <string.h>
@@ -247,6 +248,7 @@ update_group_next_hop(
 	struct update_member *m, const struct ip_addr *next_hop, const struct ip_addr *link_local)
 {
 	uint8_t before[BGP_NEXT_HOP_MAX], len = rules_next_hop_len(&m->rules, next_hop, link_local);
+	bool changed;
 
 	m->own_next_hop = *next_hop;
 	m->own_link_local = *link_local;
@@ -256,7 +258,11 @@ update_group_next_hop(
 	}
 	memcpy(before, m->next_hop_octets, sizeof(before));
 	member_next_hop(m);
-	return len == m->group->rules.next_hop_len && memcmp(before, m->next_hop_octets, len) != 0;
+	changed =
+		len == m->group->rules.next_hop_len && memcmp(before, m->next_hop_octets, len) != 0;
+	if (changed && m->group->set->changes != NULL)
+		path_ring_lose(m->group->set->changes, m->id); /* BMP: all routes of the peer */
+	return changed;
 }
 
 /*
