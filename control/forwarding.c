@@ -18,7 +18,6 @@
 
 #include <errno.h>
 #include <limits.h>
-#include <semaphore.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -403,46 +402,24 @@ remove_readers(struct keeld *k)
 /* The fib thread reads the memory of keelfwd, too, and waits while the host thread exchanges the memory. */
 struct swap {
 	struct keeld *k;
-	sem_t waits, done;
 	struct dataplane_error err;
 	int result;
 };
-struct swap_call {
-	struct swap *swap;
-	bool waits;
-};
 
 static void
-on_swap(void *arg)
+on_swap(void *arg) RUNS_ON(role_host)
 {
-	const struct swap_call *c = arg;
-	struct swap *s = c->swap;
+	struct swap *s = arg;
 
-	if (c->waits) {
-		sem_post(&s->waits);
-		sem_wait(&s->done);
-		return;
-	}
-	sem_wait(&s->waits);
-	role_enter_host();
 	s->result = forwarder_swap(s->k->forwarder, s->k->forwarder_socket, &s->err);
-	sem_post(&s->done);
 }
 
 static int
 swap_memory(struct keeld *k) RUNS_ON(role_main)
 {
 	struct swap s = {.k = k};
-	struct swap_call call[] = {{&s, false}, {&s, true}};
-	struct thread *const on[] = {k->layers.host_thread, k->layers.fib_thread};
-	void *const arg[] = {&call[0], &call[1]};
-	int e;
+	int e = layers_call_host_alone(&k->layers, on_swap, &s);
 
-	sem_init(&s.waits, 0, 0);
-	sem_init(&s.done, 0, 0);
-	e = thread_call_each(on, 2, on_swap, arg);
-	sem_destroy(&s.waits);
-	sem_destroy(&s.done);
 	if (e == 0 && s.result != 0 && s.result != -EAGAIN)
 		log_event(LOG_ERROR, "forwarder-failed error=\"%s\" text=\"%s\"",
 			strerrordesc_np(-s.result), s.err.text);

@@ -4,6 +4,8 @@
 #include "lpm/base/arena.h"
 #include "lpm/base/qsbr.h"
 
+#include <semaphore.h>
+
 void
 layers_on_each(const struct layers *l, void (*fn)(void *arg), void *arg, struct shard **shard)
 {
@@ -11,6 +13,48 @@ layers_on_each(const struct layers *l, void (*fn)(void *arg), void *arg, struct 
 		*shard = l->shards.at[i];
 		thread_call(l->rib_thread[i], fn, arg);
 	}
+}
+
+struct alone {
+	sem_t stands, done;
+	void (*fn)(void *arg);
+	void *arg;
+};
+
+struct alone_call {
+	struct alone *alone;
+	bool stands; /* the fib thread */
+};
+
+static void
+on_alone(void *arg)
+{
+	const struct alone_call *c = arg;
+
+	if (c->stands) {
+		sem_post(&c->alone->stands);
+		sem_wait(&c->alone->done);
+		return;
+	}
+	sem_wait(&c->alone->stands);
+	c->alone->fn(c->alone->arg);
+	sem_post(&c->alone->done);
+}
+
+int
+layers_call_alone(const struct layers *l, void (*fn)(void *arg), void *arg)
+{
+	struct alone a = {.fn = fn, .arg = arg};
+	struct alone_call call[] = {{&a, false}, {&a, true}};
+	struct thread *const on[] = {l->host_thread, l->fib_thread};
+	int err;
+
+	sem_init(&a.stands, 0, 0);
+	sem_init(&a.done, 0, 0);
+	err = thread_call_each(on, 2, on_alone, (void *const[]){&call[0], &call[1]});
+	sem_destroy(&a.stands);
+	sem_destroy(&a.done);
+	return err;
 }
 
 void

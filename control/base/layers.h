@@ -83,11 +83,15 @@ struct shard_call {
 /* Main: runs fn(copy of *call) on the threads of all shards at once and waits. call->result: a result that is not 0, or unchanged. */
 #define layers_call_shards(l, fn, call) layers_call_each(l, FUNCTION_ON(rib, fn), call)
 
+/* Main: as layers_call_host(), while the fib thread stands still. */
+#define layers_call_host_alone(l, fn, arg) layers_call_alone(l, FUNCTION_ON(host, fn), arg)
+
 /* For the macros above: functions without a check of the role of `fn`. */
 void layers_on_each(const struct layers *l, void (*fn)(void *arg), void *arg, struct shard **shard)
 	RUNS_ON(role_main);
 void layers_call_each(const struct layers *l, void (*fn)(void *arg), struct shard_call *call)
 	RUNS_ON(role_main);
+int layers_call_alone(const struct layers *l, void (*fn)(void *arg), void *arg) RUNS_ON(role_main);
 
 /* Main: a read section of the RIB (rib/table/dest.h) or of the forwarding tables (fib_lookup()). At most 1 ms between begin and end. */
 void layers_rib_read_begin(const struct layers *l) RUNS_ON(role_main);

@@ -84,7 +84,7 @@ edits_copy(struct update_group *n, const struct update_group *g)
 
 /* Copies the state from which the stream continues. 0, -ENOMEM. */
 static int
-copy_begin(struct update_group *g, const struct update_member *m)
+copy_begin(struct update_group *g, const struct update_member *m) RUNS_ON(role_session)
 {
 	struct update_groups *s = g->set;
 	struct update_group *n = arena_alloc(s->c.arena, sizeof(*n));

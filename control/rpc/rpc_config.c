@@ -121,6 +121,7 @@ getting_print(struct getting *g, json_t *document, uint32_t revision) RUNS_ON(ro
 /* `path`: the parameter with the value FILE. */
 static void
 startup_failed(struct rpc_call *call, const char *path, const char *message, const struct faults *f)
+	RUNS_ON(role_main)
 {
 	if (message != NULL)
 		rpc_fail(call, RPC_CONFIGURATION, path, "%s", message);
