@@ -23,8 +23,8 @@ struct disk;
 
 /* In memory of the caller, which may free the job in done(). */
 struct disk_job {
-	const char *
-		file; /* for the log and the alarm; lent until done() has returned; NULL: no file, neither log nor alarm */
+	/* For the log and the alarm, lent until done() has returned. NULL: neither. */
+	const char *file;
 	int (*work)(struct disk_job *j); /* on the thread of the disk: 0, -errno */
 	void (*done)(struct disk_job *j, int err); /* on the owner's thread */
 	bool keeps; /* success does not mean that `file` was written: the job reads or removes it */

@@ -919,7 +919,7 @@ interpret_value(struct command *c, const struct place *p, const char *text)
 		if (i-- == 0)
 			return;
 		snprintf(c->prefix, sizeof(c->prefix), "%.45s/%d", c->word[i].text,
-			p->value == V_MASK ? mask_length(text) : atoi(text));
+			p->value == V_MASK ? mask_length(text) : (int)strtol(text, NULL, 10));
 		c->word[i].name = "prefix";
 		c->word[i].text = c->prefix;
 	} else {
