@@ -199,12 +199,46 @@ member_stand(struct update_member *m, struct message *at)
 }
 
 void
-member_enter(struct update_member *m)
+member_link(struct update_member *m, struct update_group *g)
 {
-	m->state = MEMBER_STREAM;
-	m->group->stream_count++;
-	m->group->ready_count += !m->full;
-	member_stand(m, m->group->last);
+	m->group = g;
+	m->next = g->members;
+	g->members = m;
+	g->member_count++;
+	g->waiting += member_waits(m);
+	g->walking += m->walk_end != 0;
+	g->settling += member_settling(m);
+	g->behind_count += m->state == MEMBER_BEHIND;
+	if (m->state != MEMBER_STREAM)
+		return;
+	g->stream_count++;
+	g->ready_count += !m->full;
+	g->deferred += m->gone.count;
+	member_stand(m, g->last);
+}
+
+void
+member_unlink(struct update_member *m)
+{
+	struct update_group *g = m->group;
+	struct update_member **at = &g->members;
+
+	while (*at != m)
+		at = &(*at)->next;
+	*at = m->next;
+	g->member_count--;
+	g->waiting -= member_waits(m);
+	g->walking -= m->walk_end != 0;
+	if (g->walking == 0)
+		g->walk_until = g->policy_until;
+	g->settling -= member_settling(m);
+	g->behind_count -= m->state == MEMBER_BEHIND;
+	member_stand(m, NULL);
+	if (m->state != MEMBER_STREAM)
+		return;
+	g->stream_count--;
+	g->ready_count -= !m->full;
+	g->deferred -= m->gone.count;
 }
 
 static struct update_group *
@@ -265,63 +299,13 @@ update_group_next_hop(
 	return changed;
 }
 
-/*
- * The initial table of a joining member begins within the running walk. The next walk brings the destinations before. False: the walk has visited all
- * destinations.
- */
-static bool
-walk_join_late(struct update_member *m) RUNS_ON(role_session)
-{
-	struct update_group *g = m->group;
-
-	if (walk_done(&g->walk))
-		return false;
-	m->late = g->serial;
-	m->upto = g->walk.next > 0 ? g->walk.next : 1;
-	if (g->next_end < m->upto)
-		g->next_end = m->upto;
-	/* the stream of this member has no changes from before */
-	g->walk.end = shards_limit(&g->table);
-	member_enter(m);
-	return true;
-}
-
-static void
-walk_request(struct update_member *m, bool framed) RUNS_ON(role_session)
-{
-	struct update_group *g = m->group;
-
-	if (m->walk != 0) { /* a walk is due or runs for the member */
-		if (m->walk == g->serial + 1 && !m->dumping) {
-			m->framed |= framed;
-			return;
-		}
-		m->again = true;
-		m->again_framed |= framed;
-		return;
-	}
-	m->framed = framed;
-	if (g->kind != WALK_SEND || !g->default_due) {
-		m->walk = g->serial + 1;
-		g->waiting++;
-		if (g->kind != WALK_SEND || m->state != MEMBER_JOINING || !walk_join_late(m))
-			g->next_whole = true;
-		return;
-	}
-	/* The walk has visited no destination yet: the member joins the walk, and the stream of changes. */
-	m->walk = g->serial;
-	g->walk.end = shards_limit(&g->table);
-	if (m->state == MEMBER_JOINING)
-		member_enter(m);
-	stream_mark(g, MESSAGE_WALK_BEGIN, m->id);
-}
-
 int
 update_group_join(
 	struct update_groups *s, const struct update_member_config *c, struct update_member **out)
 {
 	struct update_rules rules = rules_normal(&c->rules);
 	struct update_member *m = arena_calloc(s->c.arena, sizeof(*m));
+	struct update_group *g;
 	int err = 0;
 
 	if (m == NULL)
@@ -332,21 +316,18 @@ update_group_join(
 	m->own_link_local = c->next_hop_link_local;
 	rules.next_hop_len = m->rules.next_hop_len =
 		rules_next_hop_len(&rules, &c->next_hop, &c->next_hop_link_local);
-	m->group = group_find(s, &rules);
-	if (m->group == NULL)
-		err = group_create(s, &rules, &m->group);
+	g = group_find(s, &rules);
+	if (g == NULL)
+		err = group_create(s, &rules, &g);
 	if (err < 0) {
 		arena_free(s->c.arena, m);
 		return err;
 	}
-	member_next_hop(m);
-	m->next = m->group->members;
-	m->group->members = m;
-	m->group->member_count++;
-	s->by_id[rules.family][c->id.v] = m;
 	m->state = MEMBER_JOINING;
 	m->dumping = true;
-	walk_request(m, false);
+	member_link(m, g);
+	member_next_hop(m);
+	s->by_id[rules.family][c->id.v] = m;
 	*out = m;
 	return 0;
 }
@@ -363,24 +344,11 @@ update_group_leave(struct update_member *m)
 {
 	struct update_group *g = m->group;
 	struct update_groups *s = g->set;
-	struct update_member **at = &g->members;
 
-	while (*at != m)
-		at = &(*at)->next;
-	*at = m->next;
-	g->member_count--;
+	member_unlink(m);
 	s->by_id[g->rules.family][m->id.v] = NULL;
 	rules_lost(s, g->rules.family, m->id);
 	update_group_limit(m, 0);
-	g->waiting -= m->walk == g->serial + 1;
-	g->settling -= member_settling(m);
-	member_stand(m, NULL);
-	if (m->state == MEMBER_STREAM) {
-		g->stream_count--;
-		g->ready_count -= !m->full;
-		g->deferred -= m->gone.count;
-	}
-	g->behind_count -= m->state == MEMBER_BEHIND;
 	if (m->cursor != NULL)
 		journal_unsubscribe(s->journal, m->cursor);
 	bits_fini(s->c.arena, &m->tell);
@@ -398,7 +366,11 @@ update_group_leave(struct update_member *m)
 void
 update_group_refresh(struct update_member *m, bool framed)
 {
-	walk_request(m, framed);
+	bool waited = member_waits(m);
+
+	m->asks = true;
+	m->asks_framed |= framed;
+	m->group->waiting += member_waits(m) && !waited;
 }
 
 bool
@@ -434,14 +406,9 @@ member_frame(struct update_member *m, bool begin, struct output *o)
 			o->mark(o->ctx, MARK_BORR);
 		return true;
 	}
-	m->walk = m->late = m->upto = 0;
+	m->walk = 0;
 	m->begun = m->dumping = m->framed = false;
-	if (m->again) {
-		bool again_framed = m->again_framed;
-
-		m->again = m->again_framed = false;
-		walk_request(m, again_framed);
-	}
+	m->group->waiting += member_waits(m);
 	if (dumping) {
 		o->mark(o->ctx, MARK_END_OF_RIB);
 		return true;
@@ -688,7 +655,7 @@ member_send(struct update_member *m, const struct update_io *io, bool pressed, u
 
 	t->had_output = true;
 	g->paused = false;
-	t->walked = g->kind == WALK_SEND;
+	t->walked = g->walking > 0;
 	g->ready_count += m->state == MEMBER_STREAM && m->full;
 	m->full = false;
 	m->blocked_ns = 0;
@@ -717,7 +684,7 @@ update_member_pending(const struct update_member *m)
 	const struct update_group *g = m->group;
 
 	return member_pending(m) &&
-	       (m->state == MEMBER_BEHIND || m->walk == g->serial + 1 ||
+	       (m->state == MEMBER_BEHIND || member_waits(m) ||
 		       (m->state == MEMBER_STREAM && m->at->next != NULL) || stream_works(g));
 }
 

@@ -148,7 +148,7 @@ bool update_group_dismantle(struct update_group *g, uint64_t deadline_ns) RUNS_O
  *  - else the old rules;
  *  - after a second commit within the plan, a path from before the second commit matches neither: the advertised route stays until the end.
  *
- * Destinations without a change are evaluated by a policy walk at the begin, and again at the end. A route refused by export policy stays
+ * Destinations without a change are evaluated in a lap at the begin, and again at the end. A route refused by export policy stays
  * advertised while a part that supplies, or a part with a path of the destination that the new import rules have not evaluated, may still give a path
  * that export policy permits; and if the destination has a usable path and the source of the route still exists. The policies of both rules are in
  * use until the end.
@@ -190,8 +190,8 @@ uint32_t update_group_settle(struct update_member *m) RUNS_ON(role_session);
 uint32_t update_group_settled(const struct update_member *m);
 const struct update_rules *update_group_rules_of(const struct update_member *m);
 /*
- * Sends the whole table again; framed: between BoRR and EoRR (RFC 7313 4). Requests before a walk has visited the first destination share the
- * walk. Requests during a walk share the next walk.
+ * Sends the whole table again; framed: between BoRR and EoRR (RFC 7313 4). The members of a group share laps over the table. Requests of one member
+ * during its walk share the next walk of the member.
  */
 void update_group_refresh(struct update_member *m, bool framed) RUNS_ON(role_session);
 
@@ -357,8 +357,8 @@ const struct attr_set *update_group_exported(
 struct update_group_stats {
 	uint32_t id; /* of the group; never reused, and new for the copy of a split */
 	unsigned members, behind; /* behind: members with their own record of missed destinations */
-	uint64_t walks; /* initial tables and refreshes that began */
-	uint64_t policy_walks;
+	uint64_t walks; /* laps with initial tables and refreshes */
+	uint64_t policy_walks; /* ended */
 	uint64_t messages, octets; /* packed once for all members */
 	uint64_t own_messages; /* packed for one member behind */
 	uint64_t fell_behind, evicted, splits;

@@ -95,9 +95,8 @@ stream_trim(struct update_group *g)
 	}
 }
 
-static void
-mark_put(struct update_group *g, enum message_kind kind, struct peer_id who, uint32_t walk)
-	RUNS_ON(role_session)
+void
+stream_mark(struct update_group *g, enum message_kind kind, struct peer_id who, uint32_t walk)
 {
 	struct message head = {
 		.kind = (uint8_t)kind, .who = who, .walk = walk, .passed = group_passed(g)};
@@ -109,19 +108,6 @@ mark_put(struct update_group *g, enum message_kind kind, struct peer_id who, uin
 		if (m->state == MEMBER_BEHIND)
 			message_miss(m, &head);
 	}
-}
-
-/* Puts a mark into the stream, also for members behind. */
-void
-stream_mark(struct update_group *g, enum message_kind kind, struct peer_id who)
-{
-	mark_put(g, kind, who, g->serial);
-}
-
-void
-stream_settled(struct update_group *g, const struct update_member *m)
-{
-	mark_put(g, MESSAGE_SETTLED, m->id, m->settle_asked);
 }
 
 /* ---- changes of the batch ---- */
@@ -363,9 +349,8 @@ group_limited(const struct update_group *g)
 bool
 withdrawals_come(const struct update_group *g)
 {
-	return g->set->plan[g->rules.family].peer_count > 0 || g->policy_end > 0 ||
-	       (g->kind == WALK_POLICY && !g->walk_rest) ||
-	       (g->kind == WALK_SEND && g->policy_within);
+	return g->set->plan[g->rules.family].peer_count > 0 ||
+	       (g->policy_until != 0 && !g->walk_rest);
 }
 
 /* True if a commit must not announce a further route yet: a member is at its limit. */
@@ -608,8 +593,7 @@ change_remember(struct update_group *g, const struct change *c, bool differs)
 		has = c->present && c->source.v != m->id.v;
 		if (c->live && has && (had != has || differs))
 			behind_urge(m, c->dest);
-		if (had != has || (has && differs) ||
-			(c->walk && has && g->kind == WALK_SEND && member_walks(m, g->serial)))
+		if (had != has || (has && differs) || (c->walk && has && m->walk_end != 0))
 			behind_mark(m, c->dest, has);
 	}
 }
@@ -662,8 +646,6 @@ message_pack(struct update_group *g, const struct bucket *b, uint32_t *at, size_
 	head->next_hop_at =
 		attrs != NULL && attrs->unused == OWN_NEXT_HOP ? (uint16_t)u.next_hop_at : 0;
 	head->len = (uint16_t)update_packer_finish(&u);
-	g->stats.messages++;
-	g->stats.octets += head->len;
 	return true;
 }
 
@@ -699,7 +681,7 @@ static void
 bucket_pack(struct update_group *g, unsigned i, uint64_t passed) RUNS_ON(role_session)
 {
 	const struct bucket b = g->set->bucket[i];
-	struct message head = {.kind = b.kind, .who = b.who, .walk = g->serial, .passed = passed};
+	struct message head = {.kind = b.kind, .who = b.who, .passed = passed};
 	uint32_t at = b.first;
 
 	while (at != ENTRY_NONE && g->error == 0) {
@@ -709,6 +691,8 @@ bucket_pack(struct update_group *g, unsigned i, uint64_t passed) RUNS_ON(role_se
 			bucket_give_up(g, &b, at);
 			return;
 		}
+		g->stats.messages++;
+		g->stats.octets += head.len;
 		g->error = stream_append(g, &head, g->set->message_id, g->set->message);
 	}
 }
@@ -751,6 +735,59 @@ batch_finish(struct update_group *g, uint64_t passed)
 	for (unsigned i = 0; i < s->change_count; i++)
 		adj_record_put(s->records, s->change[i].old.record);
 	batch_reset(s);
+}
+
+/* ---- the batch of a member behind ---- */
+
+void
+batch_put(struct update_member *m, struct dest_id id, const struct route_key *k, uint16_t made,
+	uint32_t label)
+{
+	struct update_groups *s = m->group->set;
+	struct change *c = batch_touch(m->group, id, k, (struct adj_route){0}, made, false, true);
+
+	c->label = label;
+	entry_add(s, MESSAGE_ONLY, m->id, made, (uint32_t)(c - s->change));
+}
+
+static bool
+bucket_write(struct update_member *m, const struct bucket *b, struct bits *bits, struct output *o)
+	RUNS_ON(role_session)
+{
+	struct update_group *g = m->group;
+	struct update_groups *s = g->set;
+	struct message head = {.kind = b->kind};
+	size_t limit = BGP_MSG_MAX;
+
+	for (uint32_t at = b->first; at != ENTRY_NONE;) {
+		if (o->room < limit)
+			return false;
+		if (message_pack(g, b, &at, limit, &head)) {
+			member_write(m, &head, s->message, o);
+			g->stats.own_messages++;
+			for (unsigned i = 0; i < head.id_count; i++)
+				bits_clear(bits, (struct dest_id){s->message_id[i]});
+		} else if (limit == BGP_MSG_MAX && g->rules.encode.extended_message) {
+			limit = BGP_EXTENDED_MSG_MAX; /* RFC 8654 */
+		} else { /* the set fits no message: the group will withdraw the destination */
+			bits_clear(bits, s->change[s->entry[at].change].dest);
+			at = s->entry[at].next;
+		}
+	}
+	return true;
+}
+
+bool
+batch_write(struct update_member *m, struct bits *b, struct output *o)
+{
+	struct update_groups *s = m->group->set;
+	/* of another length: until the split */
+	bool room = s->bucket_count == 0 || m->next_hop_len == m->group->rules.next_hop_len;
+
+	for (unsigned i = 0; i < s->bucket_count && room; i++)
+		room = bucket_write(m, &s->bucket[i], b, o);
+	batch_reset(s);
+	return room;
 }
 
 bool

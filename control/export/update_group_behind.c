@@ -13,7 +13,6 @@
 #include "control/base/threads.h"
 
 #include <errno.h>
-#include <stdlib.h>
 #include <string.h>
 
 /* ---- bits, by destination id + 1: DEST_DEFAULT is the first ---- */
@@ -127,12 +126,10 @@ message_is_for(const struct update_member *m, const struct message *msg)
 	case MESSAGE_ONLY:
 		return msg->who.v == m->id.v;
 	case MESSAGE_WALK_BUT:
-		return member_walks(m, msg->walk) && msg->who.v != m->id.v;
+		return (m->begun || m->owed_begin) && !m->owed_end && msg->who.v != m->id.v;
 	case MESSAGE_WALK_BEGIN:
-		return msg->walk == m->walk && !m->begun &&
-		       (msg->who.v == PEER_SELF.v || msg->who.v == m->id.v);
 	case MESSAGE_WALK_END:
-		return msg->walk == m->walk && (msg->who.v == PEER_SELF.v || msg->who.v == m->id.v);
+		return msg->walk == m->walk;
 	case MESSAGE_POLICY_END:
 		return true;
 	case MESSAGE_SETTLED:
@@ -324,22 +321,12 @@ member_may_withdraw(const struct update_member *m)
 	return m->tell.count == 0 && group_settled(m->group);
 }
 
-static int
-item_compare(const void *a, const void *b)
-{
-	const struct behind_item *x = a, *y = b;
-
-	if (x->made != y->made)
-		return x->made < y->made ? -1 : 1;
-	return x->id < y->id ? -1 : x->id > y->id;
-}
-
 /* The message that is due for a destination with a bit. */
 enum due { DUE_NOTHING, DUE_OTHER, DUE_LATER, DUE_NOW };
 
-/* *made: the attributes of an announcement, in the batch. DUE_LATER: the destination has changed, and the journal or a walk will bring the change. */
+/* DUE_NOW: the message is in the batch. DUE_LATER: the destination has changed, and the journal or a walk will bring the change. */
 static enum due
-item_due(struct update_member *m, struct dest_id id, bool gone, uint16_t *made)
+item_due(struct update_member *m, struct dest_id id, bool gone)
 {
 	struct update_group *g = m->group;
 	struct adj_route r = adj_rib_out_get(g->out, id);
@@ -354,36 +341,29 @@ item_due(struct update_member *m, struct dest_id id, bool gone, uint16_t *made)
 		return DUE_NOTHING;
 	if (has == gone)
 		return DUE_OTHER;
-	if (gone)
-		return DUE_NOW;
-	if (!route_again(g, id, r, &o) || !offer_make(g, &o, &err)) {
+	if (!gone && (!route_again(g, id, r, &o) || !offer_make(g, &o, &err))) {
 		m->error = err;
 		return DUE_LATER;
 	}
-	*made = o.made;
+	batch_put(m, id, &k, o.made, r.label);
 	return DUE_NOW;
 }
 
-/*
- * Collects the next destinations, sorted by attributes, which are in the batch until batch_reset(). Collecting takes at most half of the time, so that the
- * other half is left for the messages.
- */
-static unsigned
+/* Puts the next destinations into the batch. This takes at most half of the time, so that the other half is left for the messages. */
+static void
 items_collect(struct update_member *m, bool gone, uint64_t deadline_ns)
 {
 	struct update_groups *s = m->group->set;
 	struct bits *b = gone ? &m->gone : &m->tell;
 	uint32_t *at = gone ? &m->gone_at : &m->tell_at;
 	uint64_t now = now_ns(), half = now < deadline_ns ? now + (deadline_ns - now) / 2 : now;
-	unsigned n = 0, looked = 0;
+	unsigned looked = 0;
 	struct dest_id id;
 
 	rules_run_end(s);
-	while (n < BEHIND_ITEMS && s->batch_octets < BATCH_OCTETS &&
+	while (s->change_count < BEHIND_ITEMS && !batch_full(s) &&
 		(++looked % BEHIND_LOOKS != 0 || now_ns() < half) && bits_next(b, at, &id)) {
-		uint16_t made = MADE_NONE;
-
-		switch (item_due(m, id, gone, &made)) {
+		switch (item_due(m, id, gone)) {
 		case DUE_NOTHING:
 			bits_clear(b, id);
 			break;
@@ -396,56 +376,11 @@ items_collect(struct update_member *m, bool gone, uint64_t deadline_ns)
 			m->later = true;
 			break;
 		case DUE_NOW:
-			s->item[n++] = (struct behind_item){made, id.v};
 			break;
 		}
 	}
 	if (*at == 0 && !gone)
 		m->laps++;
-	if (!gone)
-		qsort(s->item, n, sizeof(s->item[0]), item_compare);
-	return n;
-}
-
-/* Writes one message of items from `first` on with the same set. Their number; 0: no room. */
-static unsigned
-items_message(struct update_member *m, unsigned first, unsigned n, bool gone, struct output *o)
-{
-	struct update_group *g = m->group;
-	const struct behind_item *item = &g->set->item[first];
-	const struct attr_set *attrs = gone ? NULL : g->set->made[item->made].attrs;
-	size_t limit = BGP_MSG_MAX;
-	struct update_packer u;
-	unsigned i = 0;
-
-	if (m->next_hop_len != g->rules.next_hop_len)
-		return 0; /* until the split */
-
-	for (;;) {
-		struct route_key k;
-
-		if (o->room < limit)
-			return 0;
-		if (update_packer_begin(
-			    &u, g->rules.family, attrs, &g->rules.encode, o->p, limit)) {
-			while (i < n && item[i].made == item->made &&
-				key_of(g, (struct dest_id){item[i].id}, &k) &&
-				key_pack(&u, &k,
-					adj_rib_out_get(g->out, (struct dest_id){item[i].id})
-						.label))
-				i++;
-		}
-		if (i > 0 || limit > BGP_MSG_MAX || !g->rules.encode.extended_message)
-			break;
-		limit = BGP_EXTENDED_MSG_MAX; /* RFC 8654 */
-	}
-	if (i == 0)
-		return 1; /* the set fits no message: the group will withdraw the destination */
-	if (attrs != NULL && attrs->unused == OWN_NEXT_HOP)
-		memcpy(o->p + u.next_hop_at, m->next_hop_octets, g->rules.next_hop_len);
-	output_take(o, update_packer_finish(&u));
-	g->stats.own_messages++;
-	return i;
 }
 
 /* The routes that cannot be made now wait until the group has read more. EoRR waits for these routes, too. */
@@ -471,32 +406,16 @@ tell_waits(const struct update_member *m)
 static bool
 send_destinations(struct update_member *m, bool gone, struct output *o) RUNS_ON(role_session)
 {
-	struct bits *b = gone ? &m->gone : &m->tell;
-	uint32_t from = gone ? m->gone_at : m->tell_at;
-	unsigned n = items_collect(m, gone, o->deadline_ns), done = 0;
-	struct update_groups *s = m->group->set;
+	uint32_t *at = gone ? &m->gone_at : &m->tell_at, from = *at;
+	size_t room = o->room;
+	bool whole;
 
-	while (done < n) {
-		unsigned k = items_message(m, done, n - done, gone, o);
-
-		if (k == 0)
-			break;
-		for (; k > 0; k--, done++)
-			bits_clear(b, (struct dest_id){s->item[done].id});
-	}
-	if (s->made_count > 0)
-		batch_reset(s);
-	if (done > 0 && !gone) {
-		member_first_sent(m, o);
-		m->lap_sent = true;
-	}
-	if (done < n) { /* continue there in the next turn */
-		if (gone)
-			m->gone_at = from;
-		else if (m->tell_at == 0)
-			m->laps--;
-		if (!gone)
-			m->tell_at = from;
+	items_collect(m, gone, o->deadline_ns);
+	whole = batch_write(m, gone ? &m->gone : &m->tell, o);
+	m->lap_sent |= !gone && o->room < room;
+	if (!whole) { /* continue there in the next turn */
+		m->laps -= !gone && *at == 0;
+		*at = from;
 		return false;
 	}
 	if (gone && (m->gone_at == 0 || m->gone.count == 0)) {
@@ -512,28 +431,17 @@ send_destinations(struct update_member *m, bool gone, struct output *o) RUNS_ON(
 static bool
 send_urgent(struct update_member *m, struct output *o) RUNS_ON(role_session)
 {
-	struct update_groups *s = m->group->set;
-	bool sent = false, room = true;
-
-	rules_run_end(s);
-	while (room && m->urgent_count > 0) {
+	rules_run_end(m->group->set);
+	while (m->urgent_count > 0) {
 		struct dest_id id = m->urgent[m->urgent_count - 1];
-		uint16_t made = MADE_NONE;
 
-		if (bits_has(&m->tell, id) && item_due(m, id, false, &made) == DUE_NOW) {
-			s->item[0] = (struct behind_item){made, id.v};
-			room = items_message(m, 0, 1, false, o) > 0;
-			if (room)
-				bits_clear(&m->tell, id);
-			sent |= room;
-		}
-		m->urgent_count -= room;
+		if (bits_has(&m->tell, id))
+			(void)item_due(m, id, false);
+		if (!batch_write(m, &m->tell, o))
+			return false;
+		m->urgent_count--;
 	}
-	if (s->made_count > 0)
-		batch_reset(s);
-	if (sent)
-		member_first_sent(m, o);
-	return room;
+	return true;
 }
 
 /* At EoRR the peer removes every route that was not announced since BoRR. EoRR therefore waits like a withdrawal. */

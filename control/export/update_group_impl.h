@@ -51,8 +51,8 @@
 enum message_kind {
 	MESSAGE_ALL_BUT, /* for all members except `who`; PEER_SELF: for all */
 	MESSAGE_ONLY, /* for `who` */
-	MESSAGE_WALK_BUT, /* for the members of the walk except `who` */
-	MESSAGE_WALK_BEGIN, /* for `who`; PEER_SELF: for all members of the walk */
+	MESSAGE_WALK_BUT, /* for the members between begin and end of a walk, except `who` */
+	MESSAGE_WALK_BEGIN, /* for the members of walk `walk` */
 	MESSAGE_WALK_END, /* likewise */
 	MESSAGE_POLICY_END,
 	MESSAGE_SETTLED, /* for `who`: all requests up to serial number `walk` are done */
@@ -129,15 +129,12 @@ struct update_member {
 	/* Time of the last turn in which the peer did not read, and the total since stall_end(). */
 	uint64_t blocked_ns, spent_ns;
 	uint32_t spent_octets; /* read by the peer since stall_end() */
-	/* Serial number of the walk due or running for the member; 0: no walk. */
+	/* Serial number of the walk that began for the member; 0: no walk. In the group it ends at place `walk_end`; 0: has ended. */
 	uint32_t walk;
-	/*
-	 * The initial table began within walk `late`, at destination `upto`; `walk`, the next walk, brings the destinations before `upto`, and then
-	 * ends for the member. 0: the initial table is one walk.
-	 */
-	uint32_t late, upto;
+	uint64_t walk_end;
 	bool begun, first_sent, dumping, framed;
-	bool again, again_framed; /* another walk was requested during this walk */
+	bool asks,
+		asks_framed; /* a walk is due after the running walk, or after the initial table */
 
 	/* update_group_settle(): serial numbers requested, put into the stream, and reached by the member. */
 	uint32_t settle_asked, settle_put, settled;
@@ -181,8 +178,6 @@ key_copy(struct route_key *to, const struct dest_view *v)
 	to->prefix = v->prefix;
 }
 
-enum walk_kind { WALK_NONE, WALK_SEND, WALK_POLICY };
-
 /*
  * The changes that rules and policy make to a path, named by a number in the Adj-RIB-Out of the group. Numbers survive a change of policy: equal changes
  * of the old and the new policy have one number.
@@ -225,7 +220,7 @@ struct update_group {
 	uint32_t id;
 	struct update_rules rules; /* normalized by rules_normal() */
 	bool stays; /* a plan keeps a refused route advertised until the end, or a limit a new route back */
-	/* The policy walk had no room for all routes; and the walk that then announces the rest. */
+	/* A limit has kept routes back; and the lap that announces these after the withdrawals. */
 	bool walk_short, walk_rest;
 	/* The rules changed within a plan: `before` is used where old import rules accepted the best path. */
 	bool planned;
@@ -261,23 +256,23 @@ struct update_group {
 	/* Holds the ids after `first`; NULL: no ids, or no free cursor. */
 	struct journal_cursor *tail;
 
-	/* The running walk, and due walks. */
-	enum walk_kind kind;
+	/*
+	 * One lap after another over the ids serves all who ask: members that want the table, and changed rules, which send differences. A place is the number of the lap
+	 * and an id (walk_place()). Each who asks at a place is served when the next lap has come to the same id.
+	 */
 	struct walk walk;
-	uint32_t serial; /* of the newest WALK_SEND */
-	unsigned waiting; /* members of the next walk */
-	bool next_whole; /* the next walk visits all destinations */
-	uint32_t next_end; /* false: the destinations below `next_end` */
-	uint32_t late_at; /* the first update_member.upto within the WALK_SEND; 0: none */
+	uint32_t lap;
+	uint64_t walk_until; /* the laps stop at this place */
+	uint64_t first_end; /* no update_member.walk_end is before this place */
+	uint64_t policy_until; /* the differences are sent up to this place; 0: none are due */
+	uint32_t serial; /* of the newest walk of members */
+	unsigned waiting, walking; /* members whose walk is due, and whose walk has begun */
 	unsigned settling; /* members with a request of update_group_settle() */
 	uint64_t version; /* incremented when members may have new messages to send */
-	bool default_due; /* a walk visits the default route first; until then members may join */
-	bool walk_turn; /* the walk and the journal take turns */
-	bool walk_unsent; /* a plan keeps routes that the WALK_SEND cannot send now */
-	/* The WALK_SEND ends, and the rest of a policy walk begins, when the journal was read up to here. */
+	bool walk_turn; /* the laps and the journal take turns */
+	bool walk_unsent; /* a plan keeps routes that cannot be sent to the members of a walk now */
+	/* The walk of a member ends, and the rest of changed rules begins, when the journal was read up to here. */
 	uint64_t end_after;
-	bool policy_within; /* the WALK_SEND replaces a due policy walk */
-	uint32_t policy_end; /* a policy walk (sends differences) is due for ids below this */
 	uint64_t walk_began_ns, blocked_ns, waited_ns, retry_ns;
 	/* While bulk waits for few members: since when, the last check, and the time counted by the checks. */
 	uint64_t few_since_ns, few_look_ns, few_ns;
@@ -477,10 +472,6 @@ struct entry {
 };
 #define ENTRY_NONE UINT32_MAX
 
-struct behind_item {
-	uint32_t made, id;
-};
-
 struct update_groups {
 	struct update_groups_config c;
 	struct update_group *groups;
@@ -507,7 +498,10 @@ struct update_groups {
 	} plan[FAMILY_COUNT];
 	struct trace_tap *tap; /* NULL: no trace */
 	struct path_ring *changes; /* NULL: no BMP collector wants Adj-RIB-Out */
-	bool policy_refused; /* in the last evaluation: export policy refused the best path */
+	/* Of the last evaluation: the rule that refused the best path, and the node of the export policy. `explains`: the node is wanted. */
+	enum update_refusal why;
+	uint32_t node;
+	bool explains;
 	/*
 	 * Live changes for the groups with bulk in front: read up to `upto`; `next` is the next group for the entries. Up to the bulk entry `none` no group has
 	 * bulk in front.
@@ -546,7 +540,8 @@ struct update_groups {
 		const struct attr_set *attrs; /* NULL: the path must not be advertised */
 		bool decided,
 			before; /* `offer` holds for all prefixes, with by_before as `before` */
-		bool refused; /* `offer` is refused by export policy */
+		enum update_refusal why; /* `offer`, or the path, is refused */
+		uint32_t node; /* of the export policy */
 		bool swaps; /* `offer` needs a label of ours for each route */
 		struct offer offer;
 	} told;
@@ -593,7 +588,6 @@ struct update_groups {
 	struct entry entry[BATCH_ENTRIES];
 	struct bucket bucket[BATCH_ENTRIES];
 	uint16_t change_hash[BATCH_HASH], bucket_hash[BATCH_HASH];
-	struct behind_item item[BEHIND_ITEMS];
 
 	/* While a turn of the only member of a group produces: the member and its output. NULL: none. */
 	struct update_member *direct;
@@ -636,11 +630,24 @@ member_has(const struct update_member *m, struct adj_route r)
 	       adj_record_path(m->group->set->records, r.record)->source.v != m->id.v;
 }
 
-/* True if the routes of a WALK_SEND are for the member, which has not got the end of its walk. */
+/* A walk of the member waits for its begin: of the initial table, or requested. */
 static inline bool
-member_walks(const struct update_member *m, uint32_t serial)
+member_waits(const struct update_member *m)
 {
-	return m->walk != 0 && (m->walk == serial || m->late == serial);
+	return m->walk == 0 && (m->dumping || m->asks);
+}
+
+static inline uint64_t
+walk_place(const struct update_group *g)
+{
+	return (uint64_t)g->lap << 32 | g->walk.next;
+}
+
+/* True if members get the table, or the differences of changed rules. */
+static inline bool
+group_walks(const struct update_group *g)
+{
+	return g->walking > 0 || g->policy_until != 0;
 }
 
 static inline struct peer_id
@@ -663,8 +670,9 @@ void member_write(struct update_member *m, const struct message *head, const uin
 	struct output *o) RUNS_ON(role_session);
 /* Frees the messages passed by all members. */
 void stream_trim(struct update_group *g);
-/* The initial table of the member begins: the member enters the stream. */
-void member_enter(struct update_member *m);
+/* The member joins or leaves the counts of its group, with its place in the stream. */
+void member_link(struct update_member *m, struct update_group *g);
+void member_unlink(struct update_member *m);
 /* Writes the frame at the beginning (`begin`) or at the end of a walk. False: no room. */
 bool member_frame(struct update_member *m, bool begin, struct output *o) RUNS_ON(role_session);
 void member_first_sent(struct update_member *m, struct output *o) RUNS_ON(role_session);
@@ -904,10 +912,9 @@ bool walk_blocked(const struct update_group *g);
 /* Appends a message; the fields of the list in `head` are ignored. 0, -ENOMEM. */
 int stream_append(struct update_group *g, const struct message *head, const uint32_t *ids,
 	const uint8_t *octets) RUNS_ON(role_session);
-/* Puts a mark into the stream, also for the members behind. `who`: as for MESSAGE_WALK_BEGIN. */
-void stream_mark(struct update_group *g, enum message_kind kind, struct peer_id who)
+/* Puts a mark into the stream, also for the members behind. */
+void stream_mark(struct update_group *g, enum message_kind kind, struct peer_id who, uint32_t walk)
 	RUNS_ON(role_session);
-void stream_settled(struct update_group *g, const struct update_member *m) RUNS_ON(role_session);
 /* True if the batch must be packed before another change. */
 bool batch_full(const struct update_groups *s);
 /* True if a member has a max_prefixes_out. */
@@ -926,6 +933,11 @@ bool route_resend(
 /* Packs the batch into messages of the stream and empties the batch. `passed`: as in struct message. */
 void batch_finish(struct update_group *g, uint64_t passed) RUNS_ON(role_session);
 void batch_reset(struct update_groups *s);
+/* Puts a route with these attributes, or a withdrawal (MADE_NONE), into a batch for this member alone. */
+void batch_put(struct update_member *m, struct dest_id id, const struct route_key *k, uint16_t made,
+	uint32_t label);
+/* Writes the batch of a member behind into its output, clears the bits of destinations written, and empties the batch. False: no room for all. */
+bool batch_write(struct update_member *m, struct bits *b, struct output *o) RUNS_ON(role_session);
 /*
  * A default route can come from the table and from default_originate. True if the second default route, beside `id`, is advertised: a withdrawal of
  * 0/0 would remove this route from the peers.
@@ -942,6 +954,7 @@ key_pack(struct update_packer *u, const struct route_key *k, uint32_t label)
 	return u->form.safi == SAFI_UNICAST ? update_packer_add(u, &k->prefix, 0)
 					    : key_pack_label(u, k, label);
 }
+/* Differences are due for all destinations. */
 void policy_walk_owe(struct update_group *g);
 
 /* update_group_behind.c */

@@ -133,7 +133,6 @@ quick_send(struct update_group *g, struct quick *q) RUNS_ON(role_session)
 	struct update_groups *s = g->set;
 	struct message head = {.kind = MESSAGE_ALL_BUT,
 		.who = q->w->path[q->class->first].peer,
-		.walk = g->serial,
 		.live = q->live,
 		.passed = s->passed};
 	unsigned at = q->from;

@@ -757,19 +757,16 @@ policy_run(struct update_group *g, struct attr_id accepted, const struct attr_se
 	return err < 0 ? err : policy_eval_prefix(s->eval, prefix, v);
 }
 
-/* True if the source of a best path allows advertising the path to this group. Finds the source and its kind. */
-static bool
-source_permits(const struct update_group *g, unsigned shard, const struct rib_path *best,
-	enum route_source *kind, const struct shard_peer **source)
+/* Finds the source of a path. */
+static enum route_source
+path_kind(struct update_groups *s, unsigned shard, const struct rib_path *path,
+	const struct shard_peer **source)
 {
 	*source = NULL;
-	if (best->peer.v == PEER_SELF.v) {
-		*kind = (enum route_source)rib_path_source(best);
-	} else {
-		*source = source_peer(g->set, shard, best->peer);
-		*kind = *source != NULL && !(*source)->external ? SOURCE_INTERNAL : SOURCE_EXTERNAL;
-	}
-	return !source_forbids(g, *kind, best->peer, *source);
+	if (path->peer.v == PEER_SELF.v)
+		return (enum route_source)rib_path_source(path);
+	*source = source_peer(s, shard, path->peer);
+	return *source != NULL && !(*source)->external ? SOURCE_INTERNAL : SOURCE_EXTERNAL;
 }
 
 /* The accepted set of a path, `id` in all shards, unpacked for the groups that evaluate the path one after another. NULL: not in use. */
@@ -786,17 +783,21 @@ accepted_attrs(struct update_groups *s, const struct attr_table *table, const st
 	return s->accepted;
 }
 
-/* The attributes of a best path. NULL: the source or the communities of the path forbid advertising the path. */
-static const struct attr_set *
-exportable_attrs(const struct update_group *g, unsigned shard, const struct rib_path *best,
-	struct attr_id id, enum route_source *kind, const struct shard_peer **source)
+/* Sets attributes and source of a path, or the reason against advertising the path to this group. */
+static void
+path_run_judge(const struct update_group *g, struct path_run *run, const struct attr_set *attrs,
+	unsigned forbidden, const struct shard_peer *source)
 {
-	const struct attr_set *attrs;
-
-	if (!source_permits(g, shard, best, kind, source))
-		return NULL;
-	attrs = accepted_attrs(g->set, shard_attrs(g->set->shards.at[shard]), best, id);
-	return attrs != NULL && group_forbids(g, attrs) == 0 ? attrs : NULL;
+	if (source_forbids(g, run->kind, run->peer, source))
+		run->why = EXPORT_INTERNAL;
+	else if (attrs == NULL)
+		run->why = EXPORT_NO_ROUTE;
+	else if (forbidden != 0)
+		run->why = forbidden == FORBID_SITE  ? EXPORT_SITE
+			   : forbidden == FORBID_OTC ? EXPORT_ROLE
+						     : EXPORT_COMMUNITY;
+	else
+		run->attrs = attrs;
 }
 
 /* As path_run_get(), of a path of a window. */
@@ -815,13 +816,12 @@ path_run_window(
 		.peer = p->peer,
 		.serial = p->serial,
 		.kind = (enum route_source)p->kind};
-	if (p->attrs != NULL && group_forbids_window(g, p) == 0 &&
-		!source_forbids(g, run->kind, p->peer, *source))
-		run->attrs = p->attrs;
+	path_run_judge(
+		g, run, p->attrs, p->attrs != NULL ? group_forbids_window(g, p) : 0, *source);
 	return run;
 }
 
-/* As exportable_attrs(), cached for a run of paths of one peer with one set. run->accepted is an id of all shards. */
+/* The attributes of a best path, cached for a run of paths of one peer with one set. run->accepted is an id of all shards. */
 static struct path_run *
 path_run_get(struct update_group *g, unsigned shard, const struct rib_path *best,
 	const struct shard_peer **source)
@@ -829,6 +829,7 @@ path_run_get(struct update_group *g, unsigned shard, const struct rib_path *best
 	const struct shards *shards = &g->set->shards;
 	struct attr_id accepted = {shards_id(shards, shard, best->accepted.v)};
 	struct path_run *run = &g->set->told;
+	const struct attr_set *attrs;
 
 	if (g->set->from != NULL)
 		return path_run_window(g, g->set->from, source);
@@ -838,22 +839,29 @@ path_run_get(struct update_group *g, unsigned shard, const struct rib_path *best
 		return run;
 	}
 	*run = (struct path_run){.group = g, .accepted = accepted, .peer = best->peer};
-	run->attrs = exportable_attrs(g, shard, best, accepted, &run->kind, source);
+	run->kind = path_kind(g->set, shard, best, source);
+	attrs = accepted_attrs(g->set, shard_attrs(shards->at[shard]), best, accepted);
+	path_run_judge(g, run, attrs, attrs != NULL ? group_forbids(g, attrs) : 0, *source);
 	if (run->attrs != NULL)
 		run->serial = attr_serial(shard_attrs(shards->at[shard]), best->accepted);
 	return run;
 }
 
-/* True if no best path of this destination would be advertised. */
-static inline __attribute__((always_inline)) bool
+/* The reason against all paths of this destination. */
+static inline __attribute__((always_inline)) enum update_refusal
 dest_refused(const struct update_group *g, const struct dest_view *view)
 {
-	if (view->fib != DEST_INSTALLED ||
-		(g->rules.kind == UPDATE_EXTERNAL && g->rules.policy == NULL)) /* RFC 8212 */
-		return true;
+	if (view->fib != DEST_INSTALLED)
+		return EXPORT_NOT_INSTALLED;
+	if (g->rules.kind == UPDATE_EXTERNAL && g->rules.policy == NULL)
+		return EXPORT_NO_POLICY;
 	if (g->rules.default_originate && view->prefix.len == 0)
-		return true; /* our own default route is advertised instead */
-	return policy_runs(&g->rules) && !policy_may_permit(g->rules.policy, &view->prefix);
+		return EXPORT_OWN_DEFAULT;
+	/* an explanation names the node of the policy */
+	return policy_runs(&g->rules) && !policy_may_permit(g->rules.policy, &view->prefix) &&
+			       !g->set->explains
+		       ? EXPORT_POLICY
+		       : EXPORT_PERMITTED;
 }
 
 /* The label advertised for a path, as adj_route.label. False: a path of a VPN family without a label. */
@@ -864,55 +872,39 @@ label_of(const struct update_group *g, const struct rib_path *p, uint32_t *label
 	return *label != RIB_LABEL_NONE;
 }
 
-/* The offer of one path of a usable destination. */
+/* The offer of a path with the attributes of `run`. */
 static int
-evaluate_path(struct update_group *g, struct dest_id id, const struct dest_view *view,
-	const struct rib_path *best, struct offer *o)
+evaluate_run(struct update_group *g, const struct dest_view *view, const struct rib_path *best,
+	struct path_run *run, const struct shard_peer *source, struct offer *o)
 {
-	struct path_run *run;
-	const struct shard_peer *source;
 	struct policy_verdict v;
 	enum label_use use;
-	uint32_t label;
 	int err;
 
-	run = path_run_get(g, shards_index(&g->set->shards, id), best, &source);
-	if (run->attrs == NULL || !label_of(g, best, &label))
-		return 0;
-	if (run->decided && run->before == g->by_before) {
-		*o = run->offer;
-		o->source = source;
-		o->label = label;
-		g->set->policy_refused = run->refused;
-		g->stats.foreign_labels += !o->permit && !run->refused;
-		if (run->swaps)
-			offer_swap(g, id, run->attrs, o);
-		return 0;
-	}
 	err = policy_run(g, run->accepted, run->attrs, run->kind, &view->prefix, &v);
 	if (err < 0)
 		return err;
-	v.permit = v.permit && rt_filter_wants(g->rules.filter, v.attrs); /* RFC 4684 3 */
-	g->set->policy_refused = run->refused = !v.permit;
+	run->why = !v.permit					? EXPORT_POLICY
+		   : !rt_filter_wants(g->rules.filter, v.attrs) ? EXPORT_MEMBERSHIP /* RFC 4684 3 */
+								: EXPORT_PERMITTED;
+	run->node = v.seq;
 	run->decided = !policy_runs(&g->rules) || !policy_asks_prefix(g->rules.policy);
 	run->before = g->by_before;
 	run->offer = *o;
 	run->swaps = false;
-	if (!v.permit)
+	if (run->why != EXPORT_PERMITTED)
 		return 0;
 	use = label_use(g, &v, run->attrs, run->kind, best->peer);
 	if (use == LABEL_FOREIGN) {
-		g->stats.foreign_labels++;
+		run->why = EXPORT_NEXT_HOP;
 		return 0;
 	}
 	o->permit = true;
-	o->label = label;
 	o->by_before = g->by_before;
 	o->edit = edit_find(g, &v);
 	o->sets = v.sets;
 	o->attrs = run->attrs;
 	o->after = v.attrs;
-	o->source = source;
 	o->path = (struct adj_path){.accepted = run->accepted,
 		.serial = run->serial,
 		.source = best->peer,
@@ -921,6 +913,31 @@ evaluate_path(struct update_group *g, struct dest_id id, const struct dest_view 
 		o->path.originator = source != NULL ? source->router_id : 0;
 	run->offer = *o;
 	run->swaps = use == LABEL_SWAPPED;
+	return 0;
+}
+
+/* The offer of one path of a usable destination; and why the path is refused. */
+static int
+evaluate_path(struct update_group *g, struct dest_id id, const struct dest_view *view,
+	const struct rib_path *best, struct offer *o)
+{
+	const struct shard_peer *source;
+	struct path_run *run = path_run_get(g, shards_index(&g->set->shards, id), best, &source);
+	uint32_t label;
+	int err;
+
+	g->set->why = run->why;
+	if (run->attrs == NULL || !label_of(g, best, &label))
+		return 0;
+	if (run->decided && run->before == g->by_before)
+		*o = run->offer;
+	else if ((err = evaluate_run(g, view, best, run, source, o)) < 0)
+		return err;
+	g->set->why = run->why;
+	g->set->node = run->node;
+	g->stats.foreign_labels += run->why == EXPORT_NEXT_HOP;
+	o->source = source;
+	o->label = label;
 	if (run->swaps)
 		offer_swap(g, id, run->attrs, o);
 	return 0;
@@ -930,116 +947,66 @@ static int
 evaluate(struct update_group *g, struct dest_id id, const struct dest_view *view, struct offer *o)
 {
 	*o = (struct offer){.made = MADE_NONE};
-	g->set->policy_refused = false;
+	g->set->why = EXPORT_NO_ROUTE;
 	if (view->paths == NULL || view->paths->eligible == 0)
 		return 0;
-	if (dest_refused(g, view)) {
-		/* at the end of the plan our own default route replaces this route */
-		bool own = g->rules.default_originate && view->prefix.len == 0;
+	g->set->why = dest_refused(g, view);
+	return g->set->why == EXPORT_PERMITTED
+		       ? evaluate_path(g, id, view, &view->paths->path[0], o)
+		       : 0;
+}
 
-		g->set->policy_refused = own ? g->planned : g->rules.policy != NULL;
-		return 0;
-	}
-	return evaluate_path(g, id, view, &view->paths->path[0], o);
+/* True if the export policy refused in the last evaluation. At the end of a plan our own default route replaces a route that stays until then. */
+static bool
+policy_refused(const struct update_group *g)
+{
+	enum update_refusal why = g->set->why;
+
+	return why == EXPORT_POLICY || why == EXPORT_MEMBERSHIP ||
+	       (why == EXPORT_OWN_DEFAULT && g->planned);
 }
 
 int
 rules_evaluate_path(struct update_group *g, const struct dest_view *view,
 	const struct rib_path *best, const struct attr_set *attrs, struct offer *o)
 {
+	struct path_run run = {.peer = best->peer};
 	const struct shard_peer *source;
-	struct policy_verdict v;
-	enum route_source kind;
-	enum label_use use;
-	uint32_t label;
-	int err;
+	int err = 0;
 
 	*o = (struct offer){.made = MADE_NONE};
 	/* of a preview, which knows no shard: attributes and paths do not name the source's identifier */
-	if (dest_refused(g, view) || !source_permits(g, 0, best, &kind, &source) ||
-		group_forbids(g, attrs) != 0 || !label_of(g, best, &label))
+	run.kind = path_kind(g->set, 0, best, &source);
+	path_run_judge(g, &run, attrs, group_forbids(g, attrs), source);
+	if (dest_refused(g, view) != EXPORT_PERMITTED || run.attrs == NULL ||
+		!label_of(g, best, &o->label))
 		return 0;
 	g->set->run_valid = false;
-	err = policy_run(g, (struct attr_id){0}, attrs, kind, &view->prefix, &v);
+	err = evaluate_run(g, view, best, &run, source, o);
 	g->set->run_valid = false;
-	if (err < 0 || !v.permit || !rt_filter_wants(g->rules.filter, v.attrs))
-		return err;
-	use = label_use(g, &v, attrs, kind, best->peer);
-	if (use == LABEL_FOREIGN)
-		return 0;
-	if (use == LABEL_SWAPPED) /* 0: a label that no route has yet */
-		label = swaps_find(g->set->c.swaps, &attrs->next_hop, label);
-	*o = (struct offer){.permit = true,
-		.by_before = g->by_before,
-		.edit = EDIT_UNNAMED,
-		.label = label,
-		.made = MADE_NONE,
-		.path = {.source = best->peer,
-			.kind = (uint8_t)kind,
-			.swapped = use == LABEL_SWAPPED},
-		.sets = v.sets,
-		.attrs = attrs,
-		.after = v.attrs,
-		.source = source};
-	return 0;
-}
-
-/* The rules before policy. */
-static enum update_refusal
-explain_source(const struct update_group *g, unsigned shard, const struct dest_view *view,
-	enum route_source *kind, const struct shard_peer **source)
-{
-	const struct rib_path *best = &view->paths->path[0];
-
-	if (view->fib != DEST_INSTALLED)
-		return EXPORT_NOT_INSTALLED;
-	if (g->rules.kind == UPDATE_EXTERNAL && g->rules.policy == NULL)
-		return EXPORT_NO_POLICY;
-	if (g->rules.default_originate && view->prefix.len == 0)
-		return EXPORT_OWN_DEFAULT;
-	if (!source_permits(g, shard, best, kind, source))
-		return EXPORT_INTERNAL;
-	return EXPORT_PERMITTED;
+	o->source = source;
+	o->edit = EDIT_UNNAMED;
+	if (run.swaps)
+		offer_swap(g, DEST_DEFAULT, attrs, o);
+	return err;
 }
 
 int
 rules_explain(struct update_group *g, struct dest_id id, const struct dest_view *view,
 	enum update_refusal *why, uint32_t *node)
 {
-	const struct rib_path *best = &view->paths->path[0];
-	const struct shard_peer *source;
-	const struct attr_set *attrs;
-	struct policy_verdict v;
-	enum route_source kind;
-	unsigned shard = shards_index(&g->set->shards, id), forbidden;
+	struct offer o;
 	int err;
 
-	*node = 0;
-	*why = explain_source(g, shard, view, &kind, &source);
-	if (*why != EXPORT_PERMITTED)
-		return 0;
-	attrs = accepted_attrs(g->set, shard_attrs(g->set->shards.at[shard]), best,
-		(struct attr_id){shards_id(&g->set->shards, shard, best->accepted.v)});
-	if (attrs == NULL)
-		return 0;
-	forbidden = group_forbids(g, attrs);
-	if (forbidden != 0) {
-		*why = forbidden == FORBID_SITE	 ? EXPORT_SITE
-		       : forbidden == FORBID_OTC ? EXPORT_ROLE
-						 : EXPORT_COMMUNITY;
-		return 0;
-	}
-	g->set->run_valid = false;
-	err = policy_run(g, (struct attr_id){0}, attrs, kind, &view->prefix, &v);
-	g->set->run_valid = false;
-	if (err < 0)
-		return err;
-	*node = v.seq;
-	if (!v.permit)
-		*why = EXPORT_POLICY;
-	else if (!rt_filter_wants(g->rules.filter, v.attrs)) /* RFC 4684 3 */
-		*why = EXPORT_MEMBERSHIP;
-	return 0;
+	rules_run_end(g->set);
+	g->set->explains = true;
+	g->set->node = 0;
+	err = evaluate(g, id, view, &o);
+	g->set->explains = false;
+	rules_run_end(g->set);
+	*why = g->set->why;
+	*node = g->set->node;
+	return err;
 }
 
 bool
@@ -1303,7 +1270,7 @@ rules_evaluate(
 	err = evaluate(g, id, view, o);
 	if (by == JUDGED_BEFORE)
 		rules_swap(g);
-	if (err == 0 && !o->permit && g->set->policy_refused &&
+	if (err == 0 && !o->permit && policy_refused(g) &&
 		(may_be_supplied(g, id, view) || (g->planned && view->prefix.len == 0)))
 		advertised_keep(g, id, view, o);
 	return err;

@@ -102,7 +102,7 @@ copy_begin(struct update_group *g, const struct update_member *m) RUNS_ON(role_s
 	n->id = ++g->set->last_id;
 	n->members = NULL;
 	n->member_count = n->stream_count = n->ready_count = n->behind_count = 0;
-	n->waiting = n->settling = 0;
+	n->waiting = n->walking = n->settling = 0;
 	n->deferred = n->kept = 0;
 	n->rules_due_ns = 0;
 	n->tail = NULL;
@@ -132,27 +132,6 @@ copy_begin(struct update_group *g, const struct update_member *m) RUNS_ON(role_s
 	return 0;
 }
 
-static void
-member_unlink(struct update_member *m)
-{
-	struct update_group *g = m->group;
-	struct update_member **at = &g->members;
-
-	while (*at != m)
-		at = &(*at)->next;
-	*at = m->next;
-	g->member_count--;
-	g->waiting -= m->walk == g->serial + 1;
-	g->settling -= member_settling(m);
-	g->behind_count -= m->state == MEMBER_BEHIND;
-	if (m->state == MEMBER_STREAM) {
-		g->stream_count--;
-		g->ready_count -= !m->full;
-		g->deferred -= m->gone.count;
-	}
-	member_stand(m, NULL);
-}
-
 /* Uncopied messages of the old stream become bits of a member behind. */
 static void
 member_move(struct update_member *m, struct update_group *n)
@@ -163,22 +142,10 @@ member_move(struct update_member *m, struct update_group *n)
 	/* names of the old group are for its members */
 	if (n->set->changes != NULL)
 		path_ring_lose(n->set->changes, m->id);
-	m->group = n;
+	member_link(m, n);
 	member_next_hop(m);
 	m->later_since = UINT64_MAX; /* versions of the old group say nothing */
 	m->later_until = 0;
-	m->next = n->members;
-	n->members = m;
-	n->member_count++;
-	n->waiting += m->walk == n->serial + 1;
-	n->settling += member_settling(m);
-	n->behind_count += m->state == MEMBER_BEHIND;
-	if (m->state == MEMBER_STREAM) {
-		n->stream_count++;
-		n->ready_count += !m->full;
-		n->deferred += m->gone.count;
-		member_stand(m, n->last);
-	}
 }
 
 static void
@@ -304,8 +271,7 @@ static bool
 member_settles(const struct update_group *g, const struct update_member *m)
 {
 	return member_settling(m) && m->error == 0 && !g->planned && !m->dumping &&
-	       m->state != MEMBER_JOINING && g->policy_end == 0 && g->kind != WALK_POLICY &&
-	       !g->policy_within && member_agrees(m, &g->rules);
+	       m->state != MEMBER_JOINING && g->policy_until == 0 && member_agrees(m, &g->rules);
 }
 
 bool
@@ -332,7 +298,7 @@ settle_step(struct update_group *g)
 			continue;
 		g->settling--;
 		m->settle_put = m->settle_asked;
-		stream_settled(g, m);
+		stream_mark(g, MESSAGE_SETTLED, m->id, m->settle_asked);
 		any = true;
 	}
 	return any;

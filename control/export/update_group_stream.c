@@ -96,7 +96,7 @@ static bool
 visit_walk(void *ctx, struct dest_id id, const struct dest_view *view)
 {
 	struct update_group *g = ctx;
-	bool walk = g->kind == WALK_SEND, ahead;
+	bool walk = g->walking > 0, ahead;
 	struct route_key k;
 	struct offer o;
 	int err = offer_get(g, id, view, &o);
@@ -106,8 +106,8 @@ visit_walk(void *ctx, struct dest_id id, const struct dest_view *view)
 		return false;
 	}
 	/* a plan may still change the best path, and each change is announced once: only refusals act now */
-	if (g->kind == WALK_POLICY && g->set->plan[g->rules.family].peer_count > 0 && o.permit) {
-		/* also in a walk of rules that changed before the plan */
+	if (!walk && g->set->plan[g->rules.family].peer_count > 0 && o.permit) {
+		/* also in a lap for rules that changed before the plan */
 		g->stays |= !o.same;
 		return !batch_full(g->set);
 	}
@@ -682,8 +682,16 @@ slowest_fall_behind(struct update_group *g, uint64_t deadline_ns)
 	return any;
 }
 
+/* A lap begins, or the first bulk of the journal. */
+static void
+patience_begin(struct update_group *g)
+{
+	g->walk_began_ns = now_ns();
+	g->blocked_ns = g->waited_ns = g->few_since_ns = 0;
+}
+
 /*
- * Bulk, of a walk or of the journal, may wait for its slowest members for patience_ns plus half of the time since the walk began, or since the group
+ * Bulk, of a walk or of the journal, may wait for its slowest members for patience_ns plus half of the time since the lap began, or since the group
  * last had no bulk.
  */
 static bool
@@ -789,32 +797,48 @@ walk_blocked(const struct update_group *g)
 	       (g->blocked_ns != 0 && g->kept >= bulk_max(g) && now_ns() < g->retry_ns);
 }
 
-static void
-walk_gather(struct update_group *g, uint64_t deadline_ns)
-{
-	if (g->default_due) {
-		struct route_key k = {.prefix.afi = (uint8_t)family_afi(g->rules.family)};
-		struct offer o;
-		int err = rules_default(g, &o);
-
-		g->default_due = false;
-		if (err == 0)
-			err = offer_compare(g, DEST_DEFAULT, &o);
-		if (err < 0)
-			g->error = err;
-		else
-			change_apply(g, DEST_DEFAULT, &k, &o, g->kind == WALK_SEND, true);
-	}
-	if (group_silent(g))
-		g->walk.next = g->walk.end;
-	if (!batch_full(g->set) && g->error == 0)
-		walk_slice(&g->walk, WALK_IDS, deadline_ns, now_ns, visit_walk, g);
-}
-
 static bool
 walk_runs(const struct update_group *g)
 {
-	return g->kind != WALK_NONE && (g->default_due || !walk_done(&g->walk));
+	return walk_place(g) < g->walk_until;
+}
+
+/* Each lap begins with the default route that we originate. */
+static void
+visit_default(struct update_group *g)
+{
+	struct route_key k = {.prefix.afi = (uint8_t)family_afi(g->rules.family)};
+	struct offer o;
+	int err = rules_default(g, &o);
+
+	g->stats.walks += g->walking > 0;
+	if (err == 0)
+		err = offer_compare(g, DEST_DEFAULT, &o);
+	if (err < 0)
+		g->error = err;
+	else
+		change_apply(g, DEST_DEFAULT, &k, &o, g->walking > 0, true);
+}
+
+static void
+walk_gather(struct update_group *g, uint64_t deadline_ns)
+{
+	uint32_t end = g->walk.end;
+
+	if (g->walk.next == 0)
+		visit_default(g);
+	if (g->walk_until >> 32 == g->lap && (uint32_t)g->walk_until < end)
+		g->walk.end = (uint32_t)g->walk_until;
+	if (group_silent(g))
+		g->walk.next = g->walk.end;
+	else if (g->error == 0)
+		walk_slice(&g->walk, WALK_IDS, deadline_ns, now_ns, visit_walk, g);
+	g->walk.end = end;
+	if (g->walk.next >= end) {
+		g->walk.next = 0;
+		g->lap++;
+		patience_begin(g);
+	}
 }
 
 /* True if bulk entries of the journal wait for the members. */
@@ -824,9 +848,8 @@ bulk_waits(struct update_group *g, uint64_t deadline_ns)
 	struct journal *j = g->set->journal;
 	bool bulk = g->dirty.count > 0 || journal_bulk(j) > group_position(g);
 
-	if (g->kind == WALK_NONE && (!bulk || !g->bulk)) {
-		g->walk_began_ns = now_ns();
-		g->blocked_ns = g->waited_ns = g->few_since_ns = 0;
+	if (!group_walks(g) && (!bulk || !g->bulk)) {
+		patience_begin(g);
 	}
 	g->bulk = bulk;
 	return (bulk || group_is_full(g)) && !journal_pressed(j) && !bulk_may_run(g, deadline_ns);
@@ -851,111 +874,70 @@ gather(struct update_group *g, uint64_t deadline_ns) RUNS_ON(role_session)
 
 /* ---- walks ---- */
 
-/* A running walk uses the new rules from here on. A walk of differences is owed for the ids before. */
+/* The place where all destinations were visited from now on. Younger destinations come by the journal. */
+static uint64_t
+walk_aim(struct update_group *g)
+{
+	if (walk_runs(g)) {
+		g->walk.end = shards_limit(&g->table);
+	} else {
+		walk_begin_all(&g->walk, &g->table);
+		g->lap++;
+		patience_begin(g);
+	}
+	g->walk_until = walk_place(g) + (UINT64_C(1) << 32);
+	return g->walk_until;
+}
+
 void
 policy_walk_owe(struct update_group *g)
 {
-	uint32_t end = shards_limit(&g->table);
-
 	rules_forget(g);
-	if (g->kind != WALK_NONE) {
-		g->walk.end =
-			end; /* the journal brought younger destinations, under the old rules */
-		end = g->walk.next;
-	}
-	if (end == 0)
-		end = 1; /* for the default route that we originate */
-	if (end > g->policy_end)
-		g->policy_end = end;
-}
-
-/* Finds the next place where the walk ends for a member. */
-static void
-walk_late_find(struct update_group *g)
-{
-	g->late_at = 0;
-	for (const struct update_member *m = g->members; m != NULL; m = m->next) {
-		if (m->walk == g->serial && m->upto != 0 &&
-			(g->late_at == 0 || m->upto < g->late_at))
-			g->late_at = m->upto;
-	}
-}
-
-static void
-walk_start(struct update_group *g) RUNS_ON(role_session)
-{
-	/* an owed policy walk becomes a part of this walk */
-	if (g->next_end < g->policy_end)
-		g->next_end = g->policy_end;
-	g->serial++;
-	g->waiting = 0;
-	g->kind = WALK_SEND;
-	g->walk_unsent = false;
-	g->end_after = 0;
-	g->default_due = true;
-	/* The walk sends every route by the present policy: no walk of differences is owed any more. */
-	g->policy_within = g->policy_end > 0;
-	g->policy_end = 0;
-	g->walk_began_ns = now_ns();
-	g->blocked_ns = g->waited_ns = g->few_since_ns = 0;
-	g->stats.walks++;
-	walk_begin_all(&g->walk, &g->table);
-	if (!g->next_whole && g->next_end < g->walk.end)
-		g->walk.end = g->next_end;
-	g->next_whole = false;
-	g->next_end = 0;
-	for (struct update_member *m = g->members; m != NULL; m = m->next) {
-		if (m->walk == g->serial && m->state == MEMBER_JOINING)
-			member_enter(m);
-	}
-	walk_late_find(g);
-	stream_mark(g, MESSAGE_WALK_BEGIN, PEER_SELF);
-}
-
-static void
-policy_walk_start(struct update_group *g)
-{
-	g->kind = WALK_POLICY;
-	g->default_due = true;
-	g->walk_began_ns = now_ns();
-	g->blocked_ns = g->waited_ns = g->few_since_ns = 0;
-	g->stats.policy_walks++;
-	walk_begin_all(&g->walk, &g->table);
-	if (g->walk.end > g->policy_end)
-		g->walk.end = g->policy_end;
-	g->policy_end = 0;
+	g->policy_until = walk_aim(g);
+	g->walk_short = g->walk_rest = false;
 	/* the journal brings the withdrawals of destinations without a path */
-	g->end_after = group_limited(g) ? journal_reserved(g->set->journal) : 0;
+	if (group_limited(g))
+		g->end_after = journal_reserved(g->set->journal);
+}
+
+static void
+walk_begin_members(struct update_group *g) RUNS_ON(role_session)
+{
+	uint64_t end = walk_aim(g);
+
+	if (g->walking == 0)
+		g->first_end = end;
+	g->serial++;
+	for (struct update_member *m = g->members; m != NULL; m = m->next) {
+		if (!member_waits(m))
+			continue;
+		m->walk = g->serial;
+		m->walk_end = end;
+		g->walking++;
+		if (!m->dumping) {
+			m->framed = m->asks_framed;
+			m->asks = m->asks_framed = false;
+		}
+		if (m->state != MEMBER_JOINING)
+			continue;
+		m->state = MEMBER_STREAM;
+		g->stream_count++;
+		g->ready_count += !m->full;
+		member_stand(m, g->last);
+	}
+	g->waiting = 0;
+	stream_mark(g, MESSAGE_WALK_BEGIN, PEER_SELF, g->serial);
 }
 
 /*
- * A walk met routes whose attributes cannot be made now: of changed destinations, which the journal will bring, or kept by a plan. In the second case the
- * walk runs again when the plan has ended.
+ * The walk met routes whose attributes cannot be made now: of changed destinations, which the journal will bring, or kept by a plan. In the second case the
+ * walk goes on for a lap when the plan has ended.
  */
 static bool
 routes_await(const struct update_group *g)
 {
 	return group_passed(g) < g->end_after ||
 	       (g->walk_unsent && g->set->plan[g->rules.family].peer_count > 0);
-}
-
-/*
- * Routes that a limit keeps back are due after all withdrawals of the commit. Within a plan they are for its end, and before another policy walk for the
- * end of that walk.
- */
-static bool
-rest_due(const struct update_group *g)
-{
-	return g->kind == WALK_POLICY && g->walk_short && g->policy_end == 0 &&
-	       g->set->plan[g->rules.family].peer_count == 0;
-}
-
-static bool
-walk_awaits(const struct update_group *g)
-{
-	return !walk_runs(g) &&
-	       (g->kind == WALK_SEND ? routes_await(g)
-				     : rest_due(g) && group_passed(g) < g->end_after);
 }
 
 /* EoRR would remove routes before the journal allows the withdrawal. */
@@ -966,71 +948,76 @@ withdrawals_await(const struct update_group *g)
 	       (g->held != 0 || journal_head(g->set->journal) != group_position(g));
 }
 
-/*
- * Ends the walk for late members: the walk has passed the destination where the initial table of the member began, within the previous walk. True: the
- * walk ended for a member.
- */
+/* The walk of a member, or of several, can end. EoRR would remove the routes that could not be sent. */
 static bool
-walk_late_end(struct update_group *g) RUNS_ON(role_session)
+end_is_due(const struct update_group *g)
 {
-	if (g->kind != WALK_SEND || g->late_at == 0 || g->default_due ||
-		g->walk.next < g->late_at || routes_await(g) || withdrawals_await(g))
-		return false;
-	for (struct update_member *m = g->members; m != NULL; m = m->next) {
-		if (m->walk != g->serial || m->upto == 0 || m->upto > g->walk.next)
-			continue;
-		m->upto = 0;
-		stream_mark(g, MESSAGE_WALK_END, m->id);
-	}
-	walk_late_find(g);
-	return true;
+	return g->walking > 0 && walk_place(g) >= g->first_end && !routes_await(g) &&
+	       !withdrawals_await(g);
 }
 
-/* Between two batches: ends or begins a walk. True: a walk ended or began. */
+static void
+walk_end_members(struct update_group *g) RUNS_ON(role_session)
+{
+	uint64_t end = g->first_end, again = g->walk_unsent ? walk_aim(g) : 0;
+	uint32_t serial = 0;
+
+	g->first_end = UINT64_MAX;
+	for (struct update_member *m = g->members; m != NULL; m = m->next) {
+		if (m->walk_end == 0)
+			continue;
+		if (again != 0) {
+			m->walk_end = again;
+		} else if (m->walk_end <= end && (serial == 0 || serial == m->walk)) {
+			serial = m->walk;
+			m->walk_end = 0;
+			g->walking--;
+			continue;
+		}
+		if (m->walk_end < g->first_end)
+			g->first_end = m->walk_end;
+	}
+	g->walk_unsent = false;
+	if (serial != 0)
+		stream_mark(g, MESSAGE_WALK_END, PEER_SELF, serial);
+}
+
+/*
+ * Routes that a limit keeps back are due after all withdrawals of the commit, in a lap more. Within a plan they are for its end.
+ */
+static bool
+rest_is_due(const struct update_group *g)
+{
+	return g->walk_short && g->set->plan[g->rules.family].peer_count == 0;
+}
+
+static bool
+policy_end_is_due(const struct update_group *g)
+{
+	return g->policy_until != 0 && walk_place(g) >= g->policy_until &&
+	       (!rest_is_due(g) || group_passed(g) >= g->end_after);
+}
+
+/* Between two batches: begins or ends walks of members, and ends the differences of changed rules. True: done. */
 static bool
 walk_step(struct update_group *g) RUNS_ON(role_session)
 {
-	bool whole;
+	if (g->waiting > 0) {
+		walk_begin_members(g);
+	} else if (end_is_due(g)) {
+		walk_end_members(g);
+	} else if (policy_end_is_due(g)) {
+		bool rest = rest_is_due(g);
 
-	if (walk_late_end(g))
-		return true;
-	if (walk_runs(g))
-		return false;
-	if (g->kind == WALK_NONE) {
-		if (g->waiting > 0)
-			walk_start(g);
-		else if (g->policy_end > 0)
-			policy_walk_start(g);
-		else
-			return false;
-		return true;
-	}
-	if (g->kind == WALK_SEND && withdrawals_await(g))
-		return false;
-	/* EoRR would remove the routes that could not be sent; and a limit needs the room of the withdrawals. */
-	if (walk_awaits(g))
-		return false;
-	if (g->kind == WALK_SEND && g->walk_unsent) {
-		g->walk_unsent = false;
-		walk_begin_all(&g->walk, &g->table);
-		return true;
-	}
-	if (rest_due(g)) {
 		g->walk_short = false;
-		g->walk_rest = g->default_due = true;
-		walk_begin_all(&g->walk, &g->table);
-		return true;
+		g->walk_rest = rest;
+		g->policy_until = rest ? walk_aim(g) : 0;
+		g->stats.policy_walks++;
+		if (!rest)
+			stream_mark(g, MESSAGE_POLICY_END, PEER_SELF, 0);
+	} else {
+		return false;
 	}
-	if (g->kind == WALK_SEND)
-		stream_mark(g, MESSAGE_WALK_END, PEER_SELF);
-	if (g->kind == WALK_POLICY || g->policy_within)
-		stream_mark(g, MESSAGE_POLICY_END, PEER_SELF);
-	whole = g->kind == WALK_SEND && g->walk_short;
-	g->walk_short = g->walk_short && (whole || g->policy_end > 0);
-	g->walk_rest = g->policy_within = false;
-	g->kind = WALK_NONE;
-	if (whole)
-		policy_walk_owe(g);
 	return true;
 }
 
@@ -1061,17 +1048,13 @@ stream_works(const struct update_group *g)
 	if (split_pending(g) || settle_pending(g) ||
 		(journal_works(g) && !(g->bulk_held && walk_blocked(g))))
 		return true;
-	if (g->kind == WALK_NONE)
-		return g->policy_end > 0;
-	if (walk_awaits(g))
-		return false;
-	return !walk_runs(g) || !walk_blocked(g);
+	return end_is_due(g) || policy_end_is_due(g) || (walk_runs(g) && !walk_blocked(g));
 }
 
 bool
 stream_pending(const struct update_group *g)
 {
-	return stream_works(g) || (g->error == 0 && g->kind == WALK_NONE && g->waiting > 0);
+	return stream_works(g) || (g->error == 0 && g->waiting > 0);
 }
 
 bool

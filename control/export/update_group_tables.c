@@ -152,7 +152,7 @@ table_pass(struct update_groups *s, struct export_table *t)
 static bool
 group_awaits(const struct update_group *g)
 {
-	return g->kind != WALK_NONE || g->deferred > 0 || g->behind_count > 0;
+	return group_walks(g) || g->deferred > 0 || g->behind_count > 0;
 }
 
 static bool

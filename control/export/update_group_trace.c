@@ -47,13 +47,11 @@ trace_change(struct update_group *g, struct dest_id id, const struct route_key *
 			     trace_of_members(g));
 	if (e.traces == 0)
 		return;
-	rules_run_end(g->set);
 	if (id.v == DEST_DEFAULT.v)
 		why = EXPORT_PERMITTED;
 	else if (shards_peek(&g->table, id, &view) && view.paths != NULL &&
 		 view.paths->eligible > 0 && rules_explain(g, id, &view, &why, &e.node) < 0)
 		why = EXPORT_PERMITTED;
-	rules_run_end(g->set);
 	e.permit = adj_rib_out_get(g->out, id).record.v != 0;
 	e.reason = (uint8_t)why;
 	trace_put(g->set->tap, &e, NULL);

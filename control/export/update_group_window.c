@@ -40,34 +40,26 @@ window_clear(struct update_groups *s, struct window *w)
 static void
 window_fini(struct update_groups *s, struct window *w)
 {
-	struct arena *a = s->c.arena;
-
 	window_clear(s, w);
-	arena_free(a, w->base);
-	arena_free(a, w->entry);
-	arena_free(a, w->path);
-	arena_free(a, w->class);
-	arena_free(a, w->room);
-	arena_free(a, w->order);
-	arena_free(a, w->id);
-	arena_free(a, w->label);
-	arena_free(a, w->nlri_at);
-	arena_free(a, w->nlri);
-	*w = (struct window){0};
+	arena_free(s->c.arena, w->entry);
+	arena_free(s->c.arena, w);
 }
 
 static void
 buffers_free(struct update_groups *s)
 {
-	struct windows *ws = &s->windows;
+	arena_free(s->c.arena, s->windows.raw);
+	s->windows.raw = NULL;
+}
 
-	arena_free(s->c.arena, ws->raw);
-	arena_free(s->c.arena, ws->hash);
-	arena_free(s->c.arena, ws->done);
-	arena_free(s->c.arena, ws->added);
-	ws->raw = NULL;
-	ws->hash = NULL;
-	ws->done = ws->added = NULL;
+/* A part of an allocation. */
+static void *
+carve(uint8_t **at, size_t size)
+{
+	void *p = *at;
+
+	*at += (size + 15) & ~(size_t)15;
+	return p;
 }
 
 /* Nothing is owed to a group without unread entries. */
@@ -94,7 +86,6 @@ windows_tidy(struct update_groups *s, bool all)
 	while ((w = ws->unused) != NULL) {
 		ws->unused = w->next;
 		window_fini(s, w);
-		arena_free(s->c.arena, w);
 		ws->made--;
 	}
 	for (struct update_group *g = s->groups; g != NULL; g = g->next)
@@ -109,6 +100,8 @@ windows_reserve(struct update_groups *s)
 {
 	struct windows *ws = &s->windows;
 	bool shared = s->shards.count > 1;
+	uint8_t *at;
+	size_t n;
 
 	if (ws->raw != NULL)
 		return 0;
@@ -116,38 +109,47 @@ windows_reserve(struct update_groups *s)
 	ws->count = shared ? WINDOWS_SHARED : WINDOWS;
 	if (ws->size > s->c.batch)
 		ws->size = s->c.batch;
-	ws->raw = arena_alloc(s->c.arena, ws->size * sizeof(*ws->raw));
-	ws->hash = arena_alloc(s->c.arena, 8 * ws->size * sizeof(*ws->hash));
-	ws->done = arena_alloc(s->c.arena, ws->size * sizeof(*ws->done));
-	ws->added = arena_alloc(s->c.arena, ws->size * sizeof(*ws->added));
-	if (ws->raw != NULL && ws->hash != NULL && ws->done != NULL && ws->added != NULL)
-		return 0;
-	buffers_free(s);
-	return -ENOMEM;
+	n = ws->size;
+	at = arena_alloc(s->c.arena,
+		n * (sizeof(*ws->raw) + 8 * sizeof(*ws->hash) + 2 * sizeof(bool)) + 4 * 16);
+	if (at == NULL)
+		return -ENOMEM;
+	ws->raw = carve(&at, n * sizeof(*ws->raw));
+	ws->hash = carve(&at, 8 * n * sizeof(*ws->hash));
+	ws->done = carve(&at, n * sizeof(*ws->done));
+	ws->added = carve(&at, n * sizeof(*ws->added));
+	return 0;
 }
 
-static int
-window_reserve(struct update_groups *s, struct window *w)
+/* NULL: no memory. */
+static struct window *
+window_make(struct update_groups *s)
 {
 	struct arena *a = s->c.arena;
+	struct window *w = arena_calloc(a, sizeof(*w));
 	unsigned n = s->windows.size;
+	size_t size =
+		n * (sizeof(*w->entry) + sizeof(*w->path) + sizeof(*w->class) + sizeof(*w->order) +
+			    sizeof(*w->id) + sizeof(*w->label) + sizeof(*w->nlri_at) + WINDOW_NLRI);
+	uint8_t *at = arena_alloc(a, size + WINDOW_ROOM + WINDOW_BASE + 11 * 16);
 
-	w->entry = arena_alloc(a, n * sizeof(*w->entry));
-	w->path = arena_alloc(a, n * sizeof(*w->path));
-	w->class = arena_alloc(a, n * sizeof(*w->class));
-	w->room = arena_alloc(a, WINDOW_ROOM);
-	w->base = arena_alloc(a, WINDOW_BASE);
-	w->order = arena_alloc(a, n * sizeof(*w->order));
-	w->id = arena_alloc(a, n * sizeof(*w->id));
-	w->label = arena_alloc(a, n * sizeof(*w->label));
-	w->nlri_at = arena_alloc(a, (n + 1) * sizeof(*w->nlri_at));
-	w->nlri = arena_alloc(a, n * WINDOW_NLRI);
-	if (w->entry != NULL && w->path != NULL && w->class != NULL && w->room != NULL &&
-		w->base != NULL && w->order != NULL && w->id != NULL && w->label != NULL &&
-		w->nlri_at != NULL && w->nlri != NULL)
-		return 0;
-	window_fini(s, w);
-	return -ENOMEM;
+	if (w == NULL || at == NULL) {
+		arena_free(a, w);
+		arena_free(a, at);
+		return NULL;
+	}
+	w->entry = carve(&at, n * sizeof(*w->entry));
+	w->path = carve(&at, n * sizeof(*w->path));
+	w->class = carve(&at, n * sizeof(*w->class));
+	w->room = carve(&at, WINDOW_ROOM);
+	w->base = carve(&at, WINDOW_BASE);
+	w->order = carve(&at, n * sizeof(*w->order));
+	w->id = carve(&at, n * sizeof(*w->id));
+	w->label = carve(&at, n * sizeof(*w->label));
+	w->nlri_at = carve(&at, (n + 1) * sizeof(*w->nlri_at));
+	w->nlri = carve(&at, n * WINDOW_NLRI);
+	s->windows.made++;
+	return w;
 }
 
 /* ---- paths and classes ---- */
@@ -645,16 +647,9 @@ window_new(struct update_groups *s)
 	if (oldest != NULL)
 		round_end(oldest);
 	w = ws->unused;
-	if (w != NULL) {
-		ws->unused = w->next;
-		return w;
-	}
-	w = arena_calloc(s->c.arena, sizeof(*w));
-	if (w == NULL || window_reserve(s, w) < 0) {
-		arena_free(s->c.arena, w);
-		return NULL;
-	}
-	ws->made++;
+	if (w == NULL)
+		return window_make(s);
+	ws->unused = w->next;
 	return w;
 }
 
