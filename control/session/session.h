@@ -287,15 +287,10 @@ void session_remove(struct speaker *s, struct peer_id id) RUNS_ON(role_session);
 bool session_gone(const struct speaker *s, struct peer_id id) RUNS_ON(role_session);
 /*
  * Applies a new configuration of a peer. True if an established session was reset (Cease / Other
- * Configuration Change; with `shutdown`, Administrative Shutdown).
+ * Configuration Change; with `shutdown`, Administrative Shutdown): config_peer_resets().
  */
 bool session_update(struct speaker *s, struct peer_id id, const struct config_peer *c,
 	const struct session_policies *p) RUNS_ON(role_session);
-/*
- * True if session_update() would reset the session. A change of send_communities also resets an
- * established session, and is not included here.
- */
-bool session_update_resets(const struct config_peer *old, const struct config_peer *new_config);
 /*
  * Replaces the export policies; the session then sends the differences. The old policies may be in
  * use for longer: see struct session_policies.

@@ -160,7 +160,7 @@ EFFECTS = {
     "timer": "when the timer is next started",
     "none": "no effect",
 }
-FIELDS = re.compile(r"(?:^|\s)(?=(?:Unit|Default|Effect): )")
+FIELDS = re.compile(r"(?:^|\s)(?=(?:Unit|Default): )")
 
 Key = collections.namedtuple("Key", "name table where text unit default effect required take schema type nested array")
 Section = collections.namedtuple("Section", "name path text fields keys includes")
@@ -173,8 +173,6 @@ def described(comment, where):
     for part in parts[1:]:
         name, value = part.split(": ", 1)
         fields[name] = value.rstrip(".").strip()
-    if "Effect" in fields and fields["Effect"] not in EFFECTS:
-        raise Fault("%s: Effect: %s is none of: %s" % (where, fields["Effect"], " ".join(sorted(EFFECTS))))
     return parts[0].strip(), fields
 
 
@@ -272,11 +270,11 @@ class Reader:
                 raise Fault("%s: the description has no default" % where)
             if take == "config_take_bool":
                 default = bool(default)
-        effect = fields.get("Effect", inherited.get("Effect"))
-        if schema is None or "not supported" in words:
-            effect = None
-        elif effect is None:
-            raise Fault("%s: the description does not say when a change takes effect" % where)
+        effect = c_tables.source_of(entry.fields.get("effect")).replace("EFFECT_", "").lower() or None
+        if (effect is None) != (schema is None or "not supported" in words):
+            raise Fault("%s: a key with a value has an effect, and no other key" % where)
+        if effect is not None and effect not in EFFECTS:
+            raise Fault("%s: the effect %s is none of: %s" % (where, effect, " ".join(sorted(EFFECTS))))
         return Key(name, table, where, text, fields.get("Unit"), default, effect, required, take, schema, words, nested, array)
 
     def type(self, path, take, low, high, where):
@@ -572,11 +570,11 @@ def plants(tree):
     return [
         ("a key without a description", bgp, source.replace(key, '\t{"planted_s", config_take_u32, 0, 1, 2, .def = 1},\n' + key)),
         ("a key whose description is not generated yet", bgp, before[:before.rindex("/*")] +
-         "/* A planted key. Effect: timer. */\n" + '\t{"planted_s", config_take_u32, 0, 1, 2, .def = 1},\n\t' + before[before.rindex("/*"):] + key + after),
+         "/* A planted key. */\n" + '\t{"planted_s", config_take_u32, 0, 1, 2, .def = 1, .effect = EFFECT_TIMER},\n\t' + before[before.rindex("/*"):] + key + after),
         ("a changed default", bgp, source.replace(".def = 90", ".def = 91")),
         ("a changed range", bgp, source.replace("allow_as_in), 0, 255", "allow_as_in), 0, 254")),
-        ("a removed key", bgp, source.replace('\t{"passive", config_take_bool, PEER(passive)},\n', "")),
-        ("an unknown effect", bgp, source.replace("Effect: reset.", "Effect: someday.", 1)),
+        ("a removed key", bgp, re.sub(r'\t\{"passive", [^\n]*\n', "", source)),
+        ("an unknown effect", bgp, source.replace("EFFECT_RESET", "EFFECT_SOMEDAY", 1)),
         ("a checker without a type", bgp, source.replace('{"passive", config_take_bool', '{"passive", take_planted')),
         ("a name in the text that does not exist", PAGES[page5], tree.text(PAGES[page5]).replace(".Ic config.edit\n", ".Ic config.change\n")),
         ("a page edited by hand", page5, text.replace(".It Ic hold_s\n", ".It Ic hold_seconds\n")),
