@@ -24,20 +24,24 @@ static const struct config_key timer_keys[] = {
 	 * 4.2). Unit: seconds.
 	 */
 	{"hold_s", config_take_u32, offsetof(struct config_timers, hold_s), 0, 65535, .def = 90,
-		.effect = EFFECT_RESET},
+		.effect = EFFECT_RESET, LINE("timer hold NUMBER", "hold time, in seconds"),
+		BIRD("hold time NUMBER")},
 	/*
 	 * Longest time between two keepalives. The interval is never more than a third of the
 	 * negotiated hold time; each interval is shortened by up to 25 % at random. Must be
 	 * less than `hold_s`. Unit: seconds. Default: a third of the negotiated hold time.
 	 */
 	{"keepalive_s", config_take_u32, offsetof(struct config_timers, keepalive_s), 1, 21845,
-		.effect = EFFECT_TIMER},
+		.effect = EFFECT_TIMER, BIRD("keepalive time NUMBER")},
 	/*
 	 * Time between two attempts to connect; each is varied by up to 25 % at random. Unit:
 	 * seconds.
 	 */
 	{"connect_retry_s", config_take_u32, offsetof(struct config_timers, connect_retry_s), 1,
-		65535, .def = 10, .effect = EFFECT_TIMER},
+		65535, .def = 10, .effect = EFFECT_TIMER,
+		VRP_LINE("timer connect-retry NUMBER",
+			"interval between attempts to connect, in seconds"),
+		FRR("timers connect NUMBER"), BIRD("connect retry time NUMBER")},
 	/*
 	 * Time that a peer stays idle after a session ended by an error. The time doubles with
 	 * each failure, up to 60 seconds, and begins again at this value when the session is
@@ -47,7 +51,7 @@ static const struct config_key timer_keys[] = {
 		.def = 1, .effect = EFFECT_TIMER},
 	/* Hold time while keeld waits for the peer's OPEN. Unit: seconds. */
 	{"open_sent_hold_s", config_take_u32, offsetof(struct config_timers, open_sent_hold_s), 1,
-		65535, .def = 240, .effect = EFFECT_TIMER},
+		65535, .def = 240, .effect = EFFECT_TIMER, BIRD("startup hold time NUMBER")},
 	/*
 	 * The session ends when the peer accepts no data for this time (RFC 9687). Unit:
 	 * seconds. Default: 480, or twice the negotiated hold time where that is more.
@@ -59,8 +63,10 @@ static const struct config_key timer_keys[] = {
 	 * 9.2.1.1). 0: changes are advertised at once. Unit: seconds.
 	 */
 	{"min_advertisement_s", config_take_u32,
-		offsetof(struct config_timers, min_advertisement_s), 0, 600,
-		.effect = EFFECT_TIMER},
+		offsetof(struct config_timers, min_advertisement_s), 0, 600, .effect = EFFECT_TIMER,
+		VRP_LINE("route-update-interval NUMBER",
+			"least interval between announcements, in seconds"),
+		FRR("advertisement-interval NUMBER")},
 	/*
 	 * Bound on route refresh and graceful restart: after this time stale routes are removed, and an incomplete refresh fails. Unit:
 	 * seconds.
@@ -137,19 +143,22 @@ take_slow_peer(CONFIG_TAKE_ARGS)
 static const struct config_key capability_keys[] = {
 	/* Route refresh (RFC 2918): either side can ask the other for all routes again. */
 	{"route_refresh", config_take_bool, CAPABILITY(route_refresh), .def = true,
-		.effect = EFFECT_RESET},
+		.effect = EFFECT_RESET,
+		LINE("capability-advertise route-refresh",
+			"route refresh (RFC 2918); offered by default"),
+		BIRD("enable route refresh")},
 	/*
 	 * Enhanced route refresh (RFC 7313): messages mark the beginning and the end of a refresh, and routes that were not announced in
 	 * between are removed.
 	 */
 	{"enhanced_route_refresh", config_take_bool, CAPABILITY(enhanced_route_refresh),
-		.def = true, .effect = EFFECT_RESET},
+		.def = true, .effect = EFFECT_RESET, BIRD("enable enhanced route refresh")},
 	/* AS numbers of four octets (RFC 6793). */
 	{"four_octet_as", config_take_bool, CAPABILITY(four_octet_as), .def = true,
 		.effect = EFFECT_RESET},
 	/* Messages of up to 65,535 octets (RFC 8654). */
 	{"extended_message", config_take_bool, CAPABILITY(extended_message), .def = true,
-		.effect = EFFECT_RESET},
+		.effect = EFFECT_RESET, BIRD("enable extended messages")},
 	/*
 	 * Graceful restart (RFC 4724, RFC 8538), the helper's part: routes of a peer that
 	 * restarts stay in use as stale routes. The capability of keeld lists all families of the
@@ -405,7 +414,7 @@ take_site(CONFIG_TAKE_ARGS)
 static const struct config_key family_keys[] = {
 	/* `false` disables a family that the group enables. */
 	{"enabled", config_take_bool, offsetof(struct config_family, enabled), .def = true,
-		.effect = EFFECT_RESET},
+		.effect = EFFECT_RESET, VRP("enable"), FRR("activate")},
 	/*
 	 * Route policy for routes from the peer; see keel-policy(7). `accept-all` and
 	 * `deny-all` always exist. Default: an external session accepts nothing (RFC 8212); an
@@ -427,18 +436,21 @@ static const struct config_key family_keys[] = {
 	 * `next_hop_unchanged`.
 	 */
 	{"next_hop_self", config_take_bool, offsetof(struct config_family, next_hop_self),
-		.effect = EFFECT_EXPORT},
+		.effect = EFFECT_EXPORT, VRP_LINE("next-hop-local", "this router as next hop"),
+		FRR("next-hop-self")},
 	/*
 	 * Routes are advertised to this external peer with the next hop as received, as a route
 	 * server does; the link-local half of an IPv6 next hop only to a peer on the same link (RFC 2545 3). Without this key a VPN route gets a label of this router (RFC 4364 10 b). Not together with `next_hop_self`.
 	 */
 	{"next_hop_unchanged", config_take_bool, offsetof(struct config_family, next_hop_unchanged),
-		.effect = EFFECT_EXPORT},
+		.effect = EFFECT_EXPORT, VRP_LINE("next-hop-invariable", "the next hop unchanged"),
+		FRR("attribute-unchanged next-hop")},
 	/*
 	 * Sends communities of all kinds to the peer. VPN routes always have their extended communities, because of the route targets.
 	 */
 	{"send_communities", config_take_bool, offsetof(struct config_family, send_communities),
-		.def = true, .effect = EFFECT_RESET},
+		.def = true, .effect = EFFECT_RESET,
+		LINE("advertise-community", "communities; the default")},
 	/*
 	 * Keeps the routes of the peer as received, rejected routes too. A changed policy is
 	 * then applied to the kept routes without a message to the peer. When the key becomes
@@ -446,7 +458,10 @@ static const struct config_key family_keys[] = {
 	 * without route refresh is reset once.
 	 */
 	{"keep_all_routes", config_take_bool, offsetof(struct config_family, keep_all_routes),
-		.effect = EFFECT_IMPORT},
+		.effect = EFFECT_IMPORT,
+		VRP_LINE("keep-all-routes", "keep all routes as received, so that a new policy "
+					    "applies without asking the peer"),
+		FRR("soft-reconfiguration inbound")},
 	/* Bound on the prefixes that are accepted from the peer. Default: no bound. */
 	{"max_prefixes", take_max_prefixes},
 	/* Bound on the prefixes that are advertised to the peer. Default: no bound. */
@@ -458,25 +473,32 @@ static const struct config_key family_keys[] = {
 	 * also a private `router.asn` behind `local_as`. External peers only.
 	 */
 	{"remove_private_as", config_take_bool, offsetof(struct config_family, remove_private_as),
-		.effect = EFFECT_EXPORT},
+		.effect = EFFECT_EXPORT, LINE("public-as-only", "no private AS numbers"),
+		FRR("remove-private-AS all")},
 	/*
 	 * How often `router.asn` and `local_as` may each occur in the AS path of a route from the
 	 * peer. A route with more is refused as a loop.
 	 */
 	{"allow_as_in", config_take_u8, offsetof(struct config_family, allow_as_in), 0, 255,
-		.effect = EFFECT_IMPORT},
+		.effect = EFFECT_IMPORT,
+		VRP_LINE("allow-as-loop [NUMBER=1]",
+			"accept AS paths that hold this AS number, so many times"),
+		FRR("allowas-in [NUMBER=3]")},
 	/*
 	 * In AS paths advertised to the peer, replaces the AS number of the peer by the AS number of this router. External peers only.
 	 */
 	{"as_override", config_take_bool, offsetof(struct config_family, as_override),
-		.effect = EFFECT_EXPORT},
+		.effect = EFFECT_EXPORT,
+		VRP_LINE("substitute-as", "this AS number in place of the AS number of the peer"),
+		FRR("as-override")},
 	/*
 	 * Advertises a default route to the peer, whether or not this router has one. The
 	 * default route does not pass the export policy; an external peer must have an export
 	 * policy all the same (RFC 8212).
 	 */
 	{"default_originate", config_take_bool, offsetof(struct config_family, default_originate),
-		.effect = EFFECT_EXPORT},
+		.effect = EFFECT_EXPORT, VRP_LINE("default-route-advertise", "a default route"),
+		FRR("default-originate")},
 	/*
 	 * Site of origin (an extended community). Routes from the peer get the community before the import policy; routes with the community are not
 	 * advertised to the peer. For the peers of a site with several links. Default: none.
@@ -653,25 +675,33 @@ static const struct config_key shared_peer_keys[] = {
 	 */
 	{"asn", config_take_asn, PEER(asn), .effect = EFFECT_RESET},
 	/* Text for operators, shown by `show bgp peer`. Default: none. */
-	{"description", config_take_text, PEER(description), 0, 4096, .effect = EFFECT_NONE},
+	{"description", config_take_text, PEER(description), 0, 4096, .effect = EFFECT_NONE,
+		VRP_LINE("description TEXT", "text for people"), FRR("description TEXT"),
+		BIRD("description TEXT")},
 	/* Waits for the peer to connect and never connects to the peer. */
-	{"passive", config_take_bool, PEER(passive), .effect = EFFECT_COMMIT},
+	{"passive", config_take_bool, PEER(passive), .effect = EFFECT_COMMIT,
+		VRP_LINE("listen-only", "wait for the peer to connect"), FRR("passive"),
+		BIRD("passive")},
 	/*
 	 * Keeps the session down. A session that is up ends with Cease / Administrative
 	 * Shutdown.
 	 */
-	{"shutdown", config_take_bool, PEER(shutdown), .effect = EFFECT_RESET},
+	{"shutdown", config_take_bool, PEER(shutdown), .effect = EFFECT_RESET,
+		VRP_LINE("ignore", "keep the session down"), BIRD("disabled")},
 	/*
 	 * Local address of the session. The address must have the family of the peer's address; a
 	 * link-local address needs the same port. Default: the kernel chooses.
 	 */
-	{"source", take_source, PEER(source), .effect = EFFECT_RESET},
+	{"source", take_source, PEER(source), .effect = EFFECT_RESET,
+		LINE("connect-interface ADDRESS", "local address of the session")},
 	/*
 	 * The peer may be several hops away; the value is the TTL of packets to the peer. The
 	 * next hops of the peer's routes then need not be on a connected subnet. Default:
 	 * external peers are on a connected subnet (TTL 1); internal peers may be anywhere.
 	 */
-	{"multihop", config_take_u8, PEER(multihop), 1, 255, .effect = EFFECT_RESET},
+	{"multihop", config_take_u8, PEER(multihop), 1, 255, .effect = EFFECT_RESET,
+		VRP_LINE("ebgp-max-hop [NUMBER=255]", "largest number of hops to the peer"),
+		FRR("ebgp-multihop [NUMBER=255]")},
 	/*
 	 * The session ends at once when the interface with the local address of the session loses
 	 * carrier, is set down or deleted, or when this address is removed. No routes are kept for a
@@ -690,7 +720,9 @@ static const struct config_key shared_peer_keys[] = {
 	 * Generalized TTL security (RFC 5082): packets to the peer have TTL 255, and packets
 	 * from the peer must arrive with TTL 255. Not together with `multihop`.
 	 */
-	{"gtsm", config_take_bool, PEER(gtsm), .effect = EFFECT_RESET},
+	{"gtsm", config_take_bool, PEER(gtsm), .effect = EFFECT_RESET,
+		LINE("valid-ttl-hops", "the peer is directly connected (RFC 5082)"),
+		VRP("valid-ttl-hops 1"), FRR("ttl-security hops 1"), BIRD("ttl security")},
 	/*
 	 * TCP-MD5 key of the session (RFC 2385), in octets. The configuration file holds the
 	 * password (mode 0600); all answers, differences and logs show `***`. `***` in an
@@ -702,17 +734,22 @@ static const struct config_key shared_peer_keys[] = {
 	 * The AS path of advertised routes begins with this number, followed by `router.asn`.
 	 * Default: `router.asn`.
 	 */
-	{"local_as", config_take_asn, PEER(local_as), .effect = EFFECT_RESET},
+	{"local_as", config_take_asn, PEER(local_as), .effect = EFFECT_RESET,
+		LINE("fake-as AS-NUMBER", "AS number of this router towards the peer")},
 	/* The internal peer is a client of this route reflector (RFC 4456). */
 	{"route_reflector_client", config_take_bool, PEER(route_reflector_client),
-		.effect = EFFECT_RESET},
+		.effect = EFFECT_RESET, LINE("reflect-client", "client of this route reflector"),
+		BIRD("rr client")},
 	/*
 	 * A route from an external peer whose AS path does not begin with the AS number of the
 	 * peer is treated as withdrawn (RFC 4271 6.3). Set `false` where the peer is a route
 	 * server.
 	 */
 	{"enforce_first_as", config_take_bool, PEER(enforce_first_as), .def = true,
-		.effect = EFFECT_IMPORT},
+		.effect = EFFECT_IMPORT,
+		LINE("check-first-as",
+			"the AS number of the peer must be first in AS paths; the default"),
+		FRR("enforce-first-as"), BIRD("enforce first as")},
 	/*
 	 * Accepts routes with an AS_SET or AS_CONFED_SET in the AS path. With `false` such a route
 	 * is treated as withdrawn under the cause `as-set` (RFC 9774 3).
@@ -724,7 +761,7 @@ static const struct config_key shared_peer_keys[] = {
 	 * MED are advertised as received. The peer must accept an AS path that begins with the number of a third router.
 	 */
 	{"route_server_client", config_take_bool, PEER(route_server_client),
-		.effect = EFFECT_EXPORT},
+		.effect = EFFECT_EXPORT, BIRD("rs client")},
 	/* Graceful shutdown of the session (RFC 8326). */
 	{"graceful_shutdown", take_graceful_shutdown},
 	/*
@@ -740,7 +777,8 @@ static const struct config_key shared_peer_keys[] = {
 	 * The session is refused unless the peer announces a role (RFC 9234 4.2). No effect
 	 * without `role`.
 	 */
-	{"role_strict", config_take_bool, PEER(role_strict), .effect = EFFECT_RESET},
+	{"role_strict", config_take_bool, PEER(role_strict), .effect = EFFECT_RESET,
+		BIRD("require roles")},
 	/* When the peer is slow. */
 	{"slow_peer", take_slow_peer, PEER(slow_peer)},
 };

@@ -61,9 +61,22 @@ struct config_key {
 	bool required;
 	uint32_t def; /* default of a boolean or an integer, set by config_set_defaults() */
 	enum config_effect effect;
+	const char *line, *help, *vrp, *frr, *bird; /* LINE() to BIRD() */
 	const struct config_key *include; /* a table without includes of its own */
 	size_t include_count;
 };
+
+/*
+ * Lines that set a key of a peer, after `peer NAME`, `neighbor NAME` or in a protocol of BIRD: words, and a value: NUMBER, [NUMBER=n] (n without
+ * the word), AS-NUMBER, ADDRESS, TEXT; without a value the key is true. LINE: of keelctl, with the help for its last word; VRP, FRR, BIRD: of
+ * these daemons, where the line has the same meaning; VRP_LINE: both. scripts/reference makes control/cli/keelctl_settings.def and
+ * control/import/keel_import/keys.py of them.
+ */
+#define LINE(words, text) .line = (words), .help = (text)
+#define VRP_LINE(words, text) LINE(words, text), VRP(words)
+#define VRP(words) .vrp = (words)
+#define FRR(words) .frr = (words)
+#define BIRD(words) .bird = (words)
 
 /* config_whole.c: faults that two places of a document make together. */
 void config_check_whole(

@@ -20,6 +20,7 @@ PAGES = {"docs/man/" + name: FOLDER + name + ".in" for name in ("keeld.8", "keel
 RPC = ["control/rpc/" + name for name in ("rpc_config.c", "rpc_bgp.c", "rpc_preview.c", "rpc_rib.c", "rpc_fate.c", "rpc_history.c", "rpc_trace.c", "rpc_mrt.c", "rpc_vrf.c", "rpc_fib.c", "rpc_rpki.c", "rpc_control.c", "rpc_events.c")]
 RPC_FIELDS, RPC_ERRORS, RPC_EVENTS = "control/rpc/rpc_fields.c", "control/rpc/rpc.c", "control/rpc/rpc_events.c"
 METRICS, ALARMS, GRAMMAR = "control/http/http_metrics.c", "control/rpc/rpc_alarms.c", "control/cli/keelctl_grammar.c"
+SETTINGS = "control/cli/keelctl_settings.def"
 KEELD, KEELCTL, KEELBENCH = "control/main.c", "control/cli/keelctl_help.c", "tests/bench/keelbench/cli.py"
 LOG_EVENTS, DROPS = "control/base/log_events.def", "dataplane/forward/drops.def"
 # Objects that several methods share: described once, under OBJECTS.
@@ -78,6 +79,23 @@ def string(value, macros, where):
     if text is None:
         raise Fault("%s: %s is no string" % (where, source_of(value)))
     return text
+
+
+def grammar_text(tree):
+    """The grammar with the rows of SETTINGS in their places."""
+    def rows(m):
+        calls = re.findall(r"^%s\((.*)\)$" % m.group(1), tree.text(SETTINGS), re.M)
+        if m.group(1) == "WORD":
+            return "".join("{%s}, " % call for call in calls)
+        return "".join('{%s, edit_command, PEER %s %s, true, %s}, ' % tuple(c_tables.source_of(x) for i, x in enumerate(c_tables.arguments(list(tokens(call)))) if i in (0, 1, 2, 8))
+                       for call in calls)
+    return re.sub(r'#define (SETTING|WORD)\(.*?\).*?\n#include "%s"\n' % SETTINGS, rows, tree.text(GRAMMAR), flags=re.S)
+
+
+def with_settings(tree):
+    """{struct: its only table in the grammar}"""
+    text = grammar_text(tree)
+    return {struct: next(iter(tables_in(GRAMMAR, text, struct).values())) for struct in ("command_rule", "command_word")}
 
 
 class Reader:
@@ -193,14 +211,14 @@ class Reader:
         return out, sources
 
     def read_grammar(self):
-        macros = self.macros(GRAMMAR)
+        macros, expanded = self.macros(GRAMMAR), with_settings(self.tree)
         lines = []
-        for e in self.entries(GRAMMAR, "command_rule"):
+        for e in expanded["command_rule"].entries:
             views = set()
             for t in e.values[0]:
                 views |= {x.text for x in macros.get(t.text, [t]) if x.text.startswith("VIEW_")}
             lines.append(Line(views, string(e.values[2], macros, GRAMMAR), source_of(e.values[3]) == "true", string_of(e.values[4])))
-        words = [(string_of(e.values[0]), string(e.values[1], {}, GRAMMAR), string_of(e.values[2])) for e in self.entries(GRAMMAR, "command_word")]
+        words = [(string_of(e.values[0]), string(e.values[1], {}, GRAMMAR), string_of(e.values[2])) for e in expanded["command_word"].entries]
         return lines, words
 
     def read_statuses(self, path):
@@ -663,7 +681,7 @@ def check_events(tree, reader, page_text):
 
 
 def check_lines(tree, reader, page_text):
-    count = len(re.findall(r"\{\s*VIEW_\w+(?: \| VIEW_\w+)*,\s*\w+,", without_comments(tree.text(GRAMMAR))))
+    count = len(re.findall(r"\{\s*VIEW_\w+(?: \| VIEW_\w+)*,\s*\w+,", without_comments(grammar_text(tree))))
     faults = [] if count == len(reader.lines) else ["%s: %d lines, of which %d are described" % (GRAMMAR, count, len(reader.lines))]
     faults += differ("line", {shown_line(x) for x in reader.lines}, items(section(page_text, "COMMANDS")), "keelctl(1)")
     used = {w for x in reader.lines for w in re.findall(r"[A-Za-z][\w-]*|(?<= )[+-](?= )|(?<=\[)[+-](?= )|(?<= )[+-](?=\])", shown_line(x))} | {"undo", "|"}
