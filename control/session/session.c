@@ -562,7 +562,7 @@ walks_resume(struct speaker *s) RUNS_ON(role_session)
 	int shard = journal_waiter(shard_journal(s->shards.at[0]), SHARD_PACE_ENTRIES / 2);
 
 	if (shard >= 0)
-		s->config.wake_shard(s->config.ctx, (unsigned)shard);
+		s->config.wake_shard(s->config.ctx, (unsigned)shard, false);
 }
 
 /* Unread entries of the slowest group. 0: exports have nothing to do, or the receivers of the slowest group have read nothing for LAG_PATIENCE_NS. */

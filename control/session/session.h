@@ -103,7 +103,8 @@ struct speaker_config {
 	 */
 	struct qsbr *readers;
 	const struct shards *shards; /* the speaker uses input 0 of each shard */
-	void (*wake_shard)(void *ctx, unsigned shard);
+	/* `here`: little work, which may be done on this thread, while the speaker holds nothing of the RIB. */
+	void (*wake_shard)(void *ctx, unsigned shard, bool here);
 	void (*event)(void *ctx, const struct session_event *e); /* called on the session thread */
 	/*
 	 * Called on the session thread before an action that causes events: reserves memory for
