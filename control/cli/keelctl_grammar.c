@@ -34,7 +34,8 @@ const struct command_rule command_rules[] = {
 		"Sessions, one line for each peer and address family: of all VRFs, of one address "
 		"family, or of one VPN instance."},
 	{VIEW_ANY, show_bgp_peer, SHOW "bgp " TABLES "peer ADDRESS:peer [verbose]", false,
-		"One session in full, of the default VRF or of a VPN instance."},
+		"One session in full, of the default VRF or of a VPN instance; with `verbose` also "
+		"each number and text that the daemon answers, by its name."},
 	{VIEW_ANY, show_answer, SHOW "bgp [vpn-instance NAME:vrf] peer ADDRESS:peer faults", false,
 		"The last faulty messages of a peer.", .method = "bgp.faults",
 		.print = show_faults},

@@ -236,6 +236,10 @@ static const struct rpc_field peer_fields[] = {
 	{"falls", "object", "Ends of established sessions by cause.", falls_fields},
 	{VIEW_NUMBER(output_octets) "Octets for the peer that the kernel has not accepted."},
 	{VIEW_NUMBER(input_octets) "Octets of the peer that are read and not handled."},
+	{VIEW_NUMBER_AS("rtt_us",
+		socket.rtt_us) "Round-trip time of the connection, smoothed; 0 without a session."},
+	{VIEW_NUMBER_AS("retransmits",
+		socket.retransmits) "Segments sent again since the connection began."},
 	{"memory_bytes", "integer", "Memory that the routes of the peer take."},
 	{"swapped_labels?", "object",
 		"MPLS labels of this router for VPN routes of the peer; of dynamic peers those of "

@@ -1034,6 +1034,15 @@ session_peek(struct speaker *s, struct peer_id id, struct session_view *out)
 	return true;
 }
 
+void
+session_peek_socket(struct speaker *s, struct peer_id id, struct session_view *out)
+{
+	const struct peer *p = peer_find(s, id);
+
+	if (p != NULL && p->up != NULL)
+		out->socket = host_socket_peek(p->up->watch.fd);
+}
+
 int
 session_adj_out(struct speaker *s, struct peer_id id, enum family f, struct dest_id dest,
 	struct attr_set *out, size_t size, uint32_t *label)

@@ -15,6 +15,7 @@
 #include "control/config/config.h"
 #include "control/base/threads.h"
 #include "control/session/fsm.h"
+#include "control/session/host_socket.h"
 #include "control/export/update_group.h"
 #include "lpm/base/base.h"
 #include "lpm/base/hist.h"
@@ -413,6 +414,7 @@ struct session_view {
 	uint32_t remote_asn, remote_identifier;
 	uint16_t hold_time_s;
 	struct ip_addr local_addr;
+	struct host_socket_view socket; /* of session_peek_socket() */
 	struct session_fall falls[SESSION_FALLS];
 	/* octets in the output buffer that the kernel has not accepted, and unread input */
 	size_t output_octets, input_octets;
@@ -450,6 +452,10 @@ struct session_view {
 };
 /* Fills `out`. False: no peer has this id. */
 bool session_peek(struct speaker *s, struct peer_id id, struct session_view *out)
+	RUNS_ON(role_session);
+
+/* Asks the kernel about the connection of an established session. */
+void session_peek_socket(struct speaker *s, struct peer_id id, struct session_view *out)
 	RUNS_ON(role_session);
 
 /* A peer in the index table of a table dump (RFC 6396 4.3.1). */
