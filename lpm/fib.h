@@ -42,8 +42,8 @@ struct fib_config {
 	struct qsbr *workers;
 	size_t memory_bytes; /* limit for tables and groups of both copies */
 	/*
-	 * Try huge pages (MAP_HUGETLB, then THP), fall back to normal pages; and populate the first levels, so
-	 * that workers take no page faults there.
+	 * Try huge pages (MAP_HUGETLB, then THP; in a region MADV_COLLAPSE), fall back to normal pages;
+	 * and populate the first levels, so that workers take no page faults there.
 	 */
 	bool huge;
 	/* groups of each IPv4 table copy; 0: the number that memory_bytes allows, at most 65,536 */

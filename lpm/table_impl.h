@@ -23,6 +23,7 @@ struct table_map {
 	void *map; /* the whole mapping, including bytes skipped for alignment */
 	size_t mapped;
 	struct arena *in; /* the arena of a mapping in a region, or NULL */
+	char *huge_end; /* of the huge pages of a mapping in a region; NULL: no more are wanted */
 };
 
 /*
@@ -35,6 +36,7 @@ struct groups {
 	uint32_t used;
 	uint32_t fresh; /* groups from here on have not been used since the last reset */
 	uint32_t free_head; /* freed groups, linked by their first word */
+	struct table_map *map;
 };
 
 static inline size_t
@@ -77,9 +79,23 @@ table_map_small(struct table_map *m, size_t bytes, bool huge)
 #endif
 
 /*
- * Takes the memory of a region. The first `resident` bytes become huge pages if the kernel has some,
- * whatever its setting for shared memory is.
+ * The next `bytes` of a mapping in a region become huge pages, whatever the kernel's setting for shared
+ * memory is. The kernel makes none of a range without any page. Without a free one the rest of the mapping
+ * has normal pages: a search at each further step would cost the fib thread milliseconds.
  */
+static inline void
+table_map_collapse(struct table_map *m, size_t bytes)
+{
+	char *from = m->huge_end;
+
+	m->huge_end += table_map_bytes(bytes);
+	for (char *at = from; at < m->huge_end; at += HUGE_PAGE)
+		__atomic_fetch_or(at, 0, __ATOMIC_RELAXED);
+	if (madvise(from, (size_t)(m->huge_end - from), MADV_COLLAPSE) != 0)
+		m->huge_end = NULL;
+}
+
+/* Takes the memory of a region, with huge pages for the first `resident` bytes. */
 static inline int
 table_map_in(struct table_map *m, struct arena *a, size_t bytes, size_t resident, bool huge)
 {
@@ -87,9 +103,10 @@ table_map_in(struct table_map *m, struct arena *a, size_t bytes, size_t resident
 
 	if (p == NULL)
 		return -ENOMEM;
-	*m = (struct table_map){.at = p, .map = p, .mapped = bytes, .in = a};
+	*m = (struct table_map){
+		.at = p, .map = p, .mapped = bytes, .in = a, .huge_end = huge ? p : NULL};
 	if (huge)
-		(void)madvise(p, table_map_bytes(resident), MADV_COLLAPSE);
+		table_map_collapse(m, resident);
 	return 0;
 }
 
@@ -151,6 +168,8 @@ group_get(struct groups *g)
 		group = g->fresh++;
 	else
 		return NO_GROUP;
+	if (g->map->huge_end != NULL && (char *)group_at(g, group) >= g->map->huge_end)
+		table_map_collapse(g->map, HUGE_PAGE);
 	g->used++;
 	return group;
 }

@@ -100,6 +100,7 @@ table_v4_create(struct arena *a, uint32_t groups, bool huge, struct table_v4 **o
 	t->answers = (uint16_t *)(void *)((char *)t->lpm + lpm_bytes());
 	t->groups.base = (uint32_t *)(void *)((char *)t->lpm + first_level_bytes());
 	t->lpm->tbl8 = (struct rte_lpm_tbl_entry *)(void *)t->groups.base;
+	t->groups.map = &t->map;
 	t->groups.end = groups;
 	groups_reset(&t->groups, 0);
 	*out = t;

@@ -132,6 +132,7 @@ table_v6_create(struct arena *a, uint32_t groups, bool huge, struct table_v6 **o
 		return -ENOMEM;
 	}
 	t->words = t->groups.base = t->map.at;
+	t->groups.map = &t->map;
 	t->groups.end = TABLE_V6_FIRST_GROUP + groups;
 	t->low = SLOTS;
 	groups_reset(&t->groups, TABLE_V6_FIRST_GROUP);

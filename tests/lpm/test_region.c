@@ -9,6 +9,7 @@
 #include <fcntl.h>
 #include <setjmp.h>
 #include <stdarg.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
@@ -346,6 +347,68 @@ tables_of_another_process(void **state)
 	arena_destroy(arena);
 }
 
+/* Bytes of the mapping of the region: in memory, and of these in huge pages. */
+static void
+region_pages(size_t *resident, size_t *huge)
+{
+	FILE *f = fopen("/proc/self/smaps", "r");
+	char line[512];
+	unsigned long from, end, kb;
+	bool in = false;
+
+	assert_non_null(f);
+	*resident = *huge = 0;
+	while (fgets(line, sizeof(line), f) != NULL) {
+		if (sscanf(line, "%lx-%lx ", &from, &end) == 2)
+			in = from == (uintptr_t)region_place(PLACE);
+		if (in && sscanf(line, "Rss: %lu", &kb) == 1)
+			*resident = kb << 10;
+		if (in && sscanf(line, "ShmemPmdMapped: %lu", &kb) == 1)
+			*huge = kb << 10;
+	}
+	(void)fclose(f);
+}
+
+/* The first level and the groups that are in use have huge pages, if this kernel makes any. */
+static void
+huge_pages(void **state)
+{
+	struct rig *r = *state;
+	struct fib_config c = {.memory_bytes = (size_t)400 << 20,
+		.tbl8_groups = 8192,
+		.groups_v6 = 256,
+		.huge = true};
+	size_t resident, huge, first,
+		more = (size_t)8 << 20; /* 4,096 groups in each of two copies */
+	struct arena *shared;
+	bool makes;
+	char *p = region_alloc_pages(r->region, (size_t)2 << 20);
+
+	p[0] = 1;
+	makes = madvise(p, (size_t)2 << 20, 25 /* MADV_COLLAPSE */) == 0;
+	assert_int_equal(arena_create_in("shared", r->region, &shared), 0);
+	c.shared = shared;
+	fib_begin(c);
+	assert_int_equal(fib_vrf_add(fib, VRF_DEFAULT, AFI_IPV4), 0);
+	lists_make(1);
+	region_pages(&first, &huge);
+	for (unsigned i = 0; i < 4096; i++) {
+		char prefix[32];
+
+		(void)snprintf(prefix, sizeof(prefix), "10.%u.%u.128/25", i / 256, i % 256);
+		set(prefix, list[0]);
+	}
+	settle();
+	region_pages(&resident, &huge);
+	assert_true(resident >= first + more);
+	if (makes)
+		assert_true(huge >= first + more - ((size_t)2 << 20));
+	lists_drop(1);
+	fib_unmake();
+	arena_destroy(shared);
+	region_free(r->region, p);
+}
+
 int
 main(void)
 {
@@ -358,6 +421,7 @@ main(void)
 		cmocka_unit_test_setup_teardown(next_place, setup, teardown),
 		cmocka_unit_test_setup_teardown(populated, setup, teardown),
 		cmocka_unit_test_setup_teardown(in_an_arena, setup, teardown),
+		cmocka_unit_test_setup_teardown(huge_pages, setup, teardown),
 		cmocka_unit_test_setup_teardown(tables_of_another_process, setup, teardown),
 	};
 

@@ -8,6 +8,7 @@ import subprocess
 
 import duts
 from duts import Unable  # noqa: F401
+from lab import forwarder_of
 from softreset_policies import BIRD_PATHS, node
 from .plan import LOCAL_PREF, THIRD, V4, V6
 
@@ -116,13 +117,19 @@ class Keel(Router, duts.Keel):
             self.host_addresses()
         with self.lab_ports.environment() if self.lab_ports else contextlib.nullcontext():
             self.start(self.peers_now())
+        self.both = [self.process.popen.pid] + ([forwarder_of(self.rpc)] if self.dataplane else [])
+
+    def signal(self, number):
+        for pid in self.both:
+            os.kill(pid, number)
 
     def cpu_seconds(self):
-        """CPU time of keeld without its workers, which spin."""
-        total, folder = 0, "/proc/%d/task" % self.process.popen.pid
-        for task in os.listdir(folder):
-            with open("%s/%s/comm" % (folder, task)) as name, open("%s/%s/schedstat" % (folder, task)) as used:
-                total += 0 if "worker" in name.read() else int(used.read().split()[0])
+        """CPU time of keeld and keelfwd without the workers, which spin."""
+        total = 0
+        for folder in ("/proc/%d/task" % pid for pid in self.both):
+            for task in os.listdir(folder):
+                with open("%s/%s/comm" % (folder, task)) as name, open("%s/%s/schedstat" % (folder, task)) as used:
+                    total += 0 if "worker" in name.read() else int(used.read().split()[0])
         return total / 1e9
 
     def neighbours(self):
