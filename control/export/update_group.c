@@ -594,27 +594,6 @@ member_full(struct update_member *m)
 	return was_ready && g->ready_count == 0 && g->behind_count > 0;
 }
 
-/* The groups whose bulk waited for this group alone have work. A turn reports one table beside its own, and a later turn reports the next. */
-static bool
-windows_release(struct update_groups *s, struct update_turn *t)
-{
-	struct table_id own = t->table[0];
-	bool released = s->released;
-
-	s->released = false;
-	for (struct export_table *of = s->tables; released && of != NULL; of = of->next) {
-		bool later = of->table.v != own.v && t->table[1].v != own.v;
-
-		s->released |= of->released && later;
-		if (!of->released || later)
-			continue;
-		of->released = false;
-		if (of->table.v != own.v)
-			t->table[1] = of->table;
-	}
-	return released;
-}
-
 /* A turn without output. */
 static void
 member_hold(struct update_member *m, const struct update_io *io, bool pressed, uint64_t deadline_ns,
@@ -629,7 +608,6 @@ member_hold(struct update_member *m, const struct update_io *io, bool pressed, u
 		g->paused = g->ready_count == 0;
 		if (g->paused)
 			group_fall(g);
-		t->others |= windows_release(g->set, t);
 	} else if (!io->taken)
 		t->others |= member_blocked(m, deadline_ns);
 	else {
@@ -673,9 +651,8 @@ member_send(struct update_member *m, const struct update_io *io, bool pressed, u
 	m->spent_octets += (uint32_t)t->len;
 	/* The last term: the output of `m` may be full in the next turn; the members behind then drive the group. */
 	t->others =
-		windows_release(g->set, t) ||
-		(shared && (g != began || g->version != version || (blocked && !walk_blocked(g)) ||
-				   (more && g->behind_count > 0 && m->state == MEMBER_STREAM)));
+		shared && (g != began || g->version != version || (blocked && !walk_blocked(g)) ||
+				  (more && g->behind_count > 0 && m->state == MEMBER_STREAM));
 }
 
 bool
@@ -691,8 +668,7 @@ update_member_pending(const struct update_member *m)
 struct update_turn
 update_member_turn(struct update_member *m, const struct update_io *io, uint64_t deadline_ns)
 {
-	struct table_id table = m->group->rules.table;
-	struct update_turn t = {.state = TURN_IDLE, .table = {table, table}};
+	struct update_turn t = {.state = TURN_IDLE, .table = m->group->rules.table};
 	bool pressed;
 
 	table_pass(m->group->set, m->group->reader);

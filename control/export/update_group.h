@@ -228,9 +228,9 @@ enum update_turn_state {
 };
 struct update_turn {
 	enum update_turn_state state;
-	/* The groups of these tables have new messages: their members are due a turn, update_groups_others(). */
+	/* The groups of the table have new messages: their members are due a turn, update_groups_others(). */
 	bool others;
-	struct table_id table[2]; /* may be equal */
+	struct table_id table;
 	bool had_output; /* the member had routes to send, and `buf`; also if len is 0 */
 	/* TURN_MORE: other groups should have a turn first, to use what this turn has read of the journal. */
 	bool yields;
@@ -278,8 +278,8 @@ bool update_groups_live(struct update_groups *s, uint64_t deadline_ns, update_du
 /* True if live changes were not read, or a pass has not come to all groups. */
 bool update_groups_live_due(struct update_groups *s) RUNS_ON(role_session);
 /*
- * Once a turn of the thread, after update_groups_gather(): calls `due` for the members whose tables have new entries in the journal. The groups of other tables
- * pass these entries later, at update_groups_pass_ns() at the latest: monotonic time, 0: all have passed.
+ * Once a turn of the thread, after update_groups_gather(): calls `due` for the members whose tables have new entries in the journal, or have ended a round. The
+ * groups of other tables pass these entries later. update_groups_pass_ns(): the time of the next call at the latest; 0: none.
  */
 void update_groups_news(struct update_groups *s, update_due *due, void *ctx) RUNS_ON(role_session);
 uint64_t update_groups_pass_ns(const struct update_groups *s) RUNS_ON(role_session);

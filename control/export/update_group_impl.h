@@ -522,13 +522,8 @@ struct update_groups {
 	uint64_t whole, part[PARTS_MAX];
 	unsigned part_count;
 
-	/* Within one call: policy_eval_begin() was called for these. */
-	const struct update_group *run_group;
-	struct attr_id run_set;
-	enum route_source run_kind;
-	bool run_valid, run_before;
 	/* The path of a window that is evaluated; NULL: sets and peers are read from the shards. */
-	const struct window_path *from, *run_from;
+	const struct window_path *from;
 	/* Within one call: the result for the last path. Paths of neighbouring destinations mostly share a set. */
 	struct path_run {
 		const struct update_group *group; /* NULL: none */
@@ -538,8 +533,9 @@ struct update_groups {
 		uint32_t serial;
 		enum route_source kind;
 		const struct attr_set *attrs; /* NULL: the path must not be advertised */
-		bool decided,
-			before; /* `offer` holds for all prefixes, with by_before as `before` */
+		bool before; /* by_before of the next members: */
+		bool begun; /* the policy has begun with the attributes */
+		bool decided; /* `offer` holds for all prefixes */
 		enum update_refusal why; /* `offer`, or the path, is refused */
 		uint32_t node; /* of the export policy */
 		bool swaps; /* `offer` needs a label of ours for each route */
@@ -563,20 +559,10 @@ struct update_groups {
 	uint16_t made_hash[BATCH_HASH];
 	unsigned hash_mask; /* the hashes of a batch use this part of their arrays */
 	struct made_key made_key[MADE_KEYS];
-	/*
-	 * The last path with a record, with a reference; attributes of that path in this batch, for one group and edit. Neighbouring destinations mostly had
-	 * the same route before, too: then offer_compare() has the same results.
-	 */
+	/* The last path with a record, with a reference. Neighbouring destinations mostly have the same path. */
 	struct {
 		struct adj_path path;
 		struct adj_record_id record; /* 0: none */
-		const struct update_group *group;
-		uint32_t batch;
-		uint8_t edit;
-		uint16_t made;
-		bool compared; /* since `made` was set, with the route `old`; the results: */
-		bool same, differs;
-		struct adj_route old;
 	} last;
 	uint8_t *room; /* ROOM_SIZE */
 	/*

@@ -351,25 +351,6 @@ quick_judge(struct update_group *g, struct quick *q, uint64_t rules)
 	return false;
 }
 
-/* False: each destination of the class needs a look, or nothing. In churn a verdict costs more than this look. */
-static bool
-quick_wants(const struct update_group *g, const struct window *w, const struct window_class *c)
-{
-	struct adj_record_id last = {0};
-
-	if (member_find(g, w->path[c->first].peer) != NULL)
-		return false;
-	for (unsigned i = c->from; i < c->end; i++) {
-		struct adj_route r = adj_rib_out_get(g->out, w->id[i]);
-
-		if (r.record.v == 0 ||
-			(r.record.v != last.v && member_find(g, route_source(g, r)) == NULL))
-			return true;
-		last = r.record;
-	}
-	return false;
-}
-
 /*
  * Advertises the routes of a class between two sequences, without a change of the batch for each: the members lose no route, so the place of the entries in the
  * journal does not matter.
@@ -423,7 +404,6 @@ quick_window(struct update_group *g, struct window *w, uint64_t after, uint64_t 
 			adj_rib_out_prefetch(g->out, w->id[ahead], false);
 		if (i + AHEAD_RECORDS < w->class_count && c[AHEAD_RECORDS].from < w->ordered)
 			adj_rib_out_prefetch(g->out, w->id[c[AHEAD_RECORDS].from], true);
-		if (quick_wants(g, w, c))
-			quick_class(g, w, c, rules, after, upto);
+		quick_class(g, w, c, rules, after, upto);
 	}
 }

@@ -292,9 +292,7 @@ edits_sweep(struct update_group *g)
 		if (!used[i])
 			g->edits[i] = (struct edit){0};
 	memset(g->edit_of, 0, sizeof(g->edit_of));
-	/* their edits may have other numbers from now on */
-	s->last.made = MADE_NONE;
-	s->told.group = NULL;
+	s->told.group = NULL; /* its edit may have another number from now on */
 }
 
 static bool
@@ -492,32 +490,6 @@ path_equal(const struct adj_path *a, const struct adj_path *b)
 	       a->swapped == b->swapped;
 }
 
-/* The attributes of the last path were made. */
-static void
-last_made(struct update_group *g, const struct offer *o)
-{
-	struct update_groups *s = g->set;
-
-	if (s->last.record.v == 0 || !path_equal(&s->last.path, &o->path))
-		return;
-	s->last.group = g;
-	s->last.batch = s->batch_number;
-	s->last.edit = o->edit;
-	s->last.made = o->made;
-	s->last.compared = false;
-}
-
-/* True if the attributes of this offer were the last that were made. */
-static bool
-is_last_made(const struct update_group *g, const struct offer *o)
-{
-	const struct update_groups *s = g->set;
-
-	return s->last.made != MADE_NONE && s->last.batch == s->batch_number &&
-	       s->last.group == g && s->last.edit == o->edit && o->edit != EDIT_UNNAMED &&
-	       path_equal(&s->last.path, &o->path);
-}
-
 bool
 offer_make(struct update_group *g, struct offer *o, int *err)
 {
@@ -529,15 +501,10 @@ offer_make(struct update_group *g, struct offer *o, int *err)
 	*err = 0;
 	if (o->made != MADE_NONE)
 		return true;
-	if (is_last_made(g, o)) {
-		o->made = s->last.made;
-		return true;
-	}
 	key = content_key(g, &o->path, o->edit);
 	k = &s->made_key[(key >> 1) % MADE_KEYS];
 	if (key != 0 && k->key == key && k->batch == s->batch_number) {
 		o->made = k->made;
-		last_made(g, o);
 		return true;
 	}
 	a = offer_content(g, o, &hash, err);
@@ -553,7 +520,6 @@ offer_make(struct update_group *g, struct offer *o, int *err)
 	if (key != 0) {
 		*k = (struct made_key){key, s->batch_number, o->made};
 		*content_slot(s, key) = content_as(key, hash);
-		last_made(g, o);
 	}
 	return true;
 }
@@ -590,7 +556,6 @@ offer_record(struct update_group *g, const struct offer *o, struct adj_record_id
 		adj_record_put(s->records, s->last.record);
 		s->last.path = o->path;
 		s->last.record = *out;
-		s->last.made = MADE_NONE;
 	}
 	/* while the accepted set exists */
 	if (g->rules.kind == UPDATE_EXTERNAL && o->path.accepted.v != 0 &&
@@ -615,32 +580,6 @@ routes_alike(const struct update_group *g, struct adj_route a, struct adj_route 
 	       like == adj_record_likeness(records, b.record);
 }
 
-/* Compares an offer as the offer of the last path was compared. False: path, edit or the route `r` is another. */
-static bool
-compare_as_last(const struct update_group *g, struct adj_route r, struct offer *o)
-{
-	const struct update_groups *s = g->set;
-
-	if (!s->last.compared || r.record.v != s->last.old.record.v || r.edit != s->last.old.edit ||
-		!is_last_made(g, o))
-		return false;
-	o->same = s->last.same;
-	o->differs = s->last.differs;
-	o->made = s->last.made;
-	return true;
-}
-
-static void
-compared_last(struct update_group *g, struct adj_route r, const struct offer *o)
-{
-	struct update_groups *s = g->set;
-
-	s->last.compared = !g->labels && is_last_made(g, o);
-	s->last.same = o->same;
-	s->last.differs = o->differs;
-	s->last.old = r;
-}
-
 int
 offer_compare(struct update_group *g, struct dest_id id, struct offer *o)
 {
@@ -657,8 +596,6 @@ offer_compare(struct update_group *g, struct dest_id id, struct offer *o)
 		o->same = true;
 		return 0;
 	}
-	if (compare_as_last(g, r, o))
-		return 0;
 	rivals = r.record.v != 0 && route_source(g, r).v == o->path.source.v;
 	err = offer_record(g, o, &n.record);
 	if (err < 0)
@@ -670,7 +607,6 @@ offer_compare(struct update_group *g, struct dest_id id, struct offer *o)
 	o->same = rivals && r.label == o->label &&
 		  route_has_content(g, r, g->set->made[o->made].hash);
 	o->differs = r.record.v == 0 || (rivals && !o->same);
-	compared_last(g, r, o);
 	return 0;
 }
 
@@ -681,8 +617,7 @@ rules_run_end(struct update_groups *s)
 {
 	adj_record_put(s->records, s->last.record);
 	s->last.record.v = 0;
-	s->last.made = MADE_NONE;
-	s->run_valid = s->source_valid = false;
+	s->source_valid = false;
 	s->told.group = NULL;
 	s->from = NULL;
 	s->accepted_id.v = 0;
@@ -722,37 +657,29 @@ policy_input(struct update_group *g, const struct attr_set *attrs)
 }
 
 /*
- * Runs policy. Work that depends on the attributes alone is done once for a run of paths with the same set. 0, -ENOMEM. Inlined, because evaluate()
- * calls this for every destination; the other caller is for previews.
+ * Runs policy. Work that depends on the attributes alone is done once for a run of paths with the same set. 0, -ENOMEM.
  */
-static inline __attribute__((always_inline)) int
-policy_run(struct update_group *g, struct attr_id accepted, const struct attr_set *attrs,
-	enum route_source kind, const struct prefix *prefix, struct policy_verdict *v)
+static int
+policy_run(struct update_group *g, struct path_run *run, const struct prefix *prefix,
+	struct policy_verdict *v)
 {
 	struct update_groups *s = g->set;
 	int err = 0;
 
-	*v = (struct policy_verdict){.permit = true, .attrs = attrs};
+	*v = (struct policy_verdict){.permit = true, .attrs = run->attrs};
 	if (!policy_runs(&g->rules))
 		return 0;
-	if (!s->run_valid || s->run_group != g || s->run_before != g->by_before ||
-		s->run_from != s->from || s->run_set.v != accepted.v || s->run_kind != kind) {
+	if (!run->begun || run->before != g->by_before) {
 		struct policy_context context = {.peer = g->rules.peer,
 			.peer_asn = g->rules.peer_as,
 			.peer_group = g->rules.peer_group,
 			.family = g->rules.family,
-			.source = kind};
+			.source = run->kind};
+		const struct attr_set *attrs = policy_input(g, run->attrs);
 
-		s->run_valid = false;
-		attrs = policy_input(g, attrs);
 		err = attrs != NULL ? policy_eval_begin(s->eval, g->rules.policy, attrs, &context)
 				    : -ENOMEM;
-		s->run_group = g;
-		s->run_before = g->by_before;
-		s->run_from = s->from;
-		s->run_set = accepted;
-		s->run_kind = kind;
-		s->run_valid = err == 0;
+		run->begun = err == 0;
 	}
 	return err < 0 ? err : policy_eval_prefix(s->eval, prefix, v);
 }
@@ -881,7 +808,7 @@ evaluate_run(struct update_group *g, const struct dest_view *view, const struct 
 	enum label_use use;
 	int err;
 
-	err = policy_run(g, run->accepted, run->attrs, run->kind, &view->prefix, &v);
+	err = policy_run(g, run, &view->prefix, &v);
 	if (err < 0)
 		return err;
 	run->why = !v.permit					? EXPORT_POLICY
@@ -981,9 +908,8 @@ rules_evaluate_path(struct update_group *g, const struct dest_view *view,
 	if (dest_refused(g, view) != EXPORT_PERMITTED || run.attrs == NULL ||
 		!label_of(g, best, &o->label))
 		return 0;
-	g->set->run_valid = false;
 	err = evaluate_run(g, view, best, &run, source, o);
-	g->set->run_valid = false;
+	g->set->told.group = NULL; /* its run of the policy has ended */
 	o->source = source;
 	o->edit = EDIT_UNNAMED;
 	if (run.swaps)
@@ -1077,7 +1003,7 @@ policy_decide(
 		return true;
 	if (!policy_has_digest(policy))
 		return false;
-	s->run_valid = false;
+	s->told.group = NULL;
 	*err = policy_eval_begin(s->eval, policy, p->attrs, &context);
 	return *err == 0 && policy_digest_decide(policy, policy_eval_digest(s->eval), NULL, d);
 }

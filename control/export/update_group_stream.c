@@ -746,19 +746,6 @@ few_are_late(struct update_group *g, uint64_t now)
 	return g->few_ns > FEW_NS + FEW_FACTOR * others;
 }
 
-/* Time until the next check: half of the time so far, or half of the time that the other members needed. */
-static uint64_t
-walk_retry_ns(const struct update_group *g, uint64_t now)
-{
-	uint64_t ns = ((g->few_since_ns != 0 ? g->few_since_ns : now) - g->blocked_ns) / 2;
-
-	if (ns > RETRY_NS)
-		ns = RETRY_NS;
-	if (ns < FEW_RETRY_NS)
-		ns = FEW_RETRY_NS;
-	return ns < g->set->c.patience_ns ? ns : g->set->c.patience_ns;
-}
-
 static void
 walk_unblock(struct update_group *g)
 {
@@ -771,6 +758,8 @@ walk_unblock(struct update_group *g)
 static bool
 bulk_may_run(struct update_group *g, uint64_t deadline_ns)
 {
+	uint64_t patience = g->set->c.patience_ns;
+
 	while (g->kept >= bulk_max(g)) {
 		uint64_t now = now_ns();
 
@@ -779,7 +768,7 @@ bulk_may_run(struct update_group *g, uint64_t deadline_ns)
 			return false;
 		}
 		if ((walk_patience(g, now) && !few_are_late(g, now)) || group_is_full(g)) {
-			g->retry_ns = now + walk_retry_ns(g, now);
+			g->retry_ns = now + (patience < FEW_RETRY_NS ? patience : FEW_RETRY_NS);
 			return false;
 		}
 		(void)slowest_fall_behind(g, deadline_ns);

@@ -197,15 +197,17 @@ update_groups_news(struct update_groups *s, update_due *due, void *ctx)
 
 	if (pass_is_due(s, end))
 		groups_pass(s, end, due, ctx);
-	if (head == s->news_head && end == s->news_end)
+	if (head == s->news_head && end == s->news_end && !s->released)
 		return;
 	s->news_head = head;
 	s->news_end = end;
+	s->released = false;
 	for (struct export_table *t = s->tables; t != NULL; t = t->next) {
 		uint64_t newest = journal_newest_of(s->journal, t->table);
 
-		if (newest <= t->newest && newest <= t->upto)
+		if (newest <= t->newest && newest <= t->upto && !t->released)
 			continue;
+		t->released = false;
 		/* a live change after the end is read at once, and the other entries are news again when the end has moved */
 		t->newest = newest;
 		t->upto = newest < end ? newest : end;
@@ -217,18 +219,16 @@ update_groups_news(struct update_groups *s, update_due *due, void *ctx)
 uint64_t
 update_groups_pass_ns(const struct update_groups *s)
 {
-	return s->pass_ns;
+	return s->released ? 1 : s->pass_ns;
 }
 
 void
 update_groups_others(
 	const struct update_groups *s, const struct update_turn *t, update_due *due, void *ctx)
 {
-	for (unsigned i = 0; i < (t->table[1].v != t->table[0].v ? 2 : 1); i++) {
-		const struct export_table *of = table_find(s, t->table[i]);
+	const struct export_table *of = table_find(s, t->table);
 
-		for (const struct update_group *g = of != NULL ? of->groups : NULL; g != NULL;
-			g = g->table_next)
-			members_due(g, due, ctx);
-	}
+	for (const struct update_group *g = of != NULL ? of->groups : NULL; g != NULL;
+		g = g->table_next)
+		members_due(g, due, ctx);
 }

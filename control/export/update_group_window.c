@@ -92,7 +92,6 @@ windows_tidy(struct update_groups *s, bool all)
 		owed_free(g);
 	buffers_free(s);
 	s->told.group = NULL;
-	s->run_valid = false;
 }
 
 static int
@@ -705,7 +704,6 @@ window_read_next(struct update_group *g, uint64_t end, int *err)
 		return false;
 	}
 	s->told.group = NULL; /* may point to the paths that are overwritten */
-	s->run_valid = false;
 	ws->idle = 0;
 	*err = window_read(g, w, end);
 	if (*err <= 0) {

@@ -89,6 +89,13 @@ on_mark(void *ctx, enum update_group_mark m)
 	b.marks += m != MARK_NONE;
 }
 
+static void
+on_due(void *ctx, struct peer_id id)
+{
+	(void)id;
+	*(bool *)ctx = true;
+}
+
 /* As work_export() in control/session/session.c. */
 static bool
 export_turn(void)
@@ -106,6 +113,7 @@ export_turn(void)
 		b.octets += t.len;
 		more |= t.state == TURN_MORE || t.others;
 	}
+	update_groups_news(b.groups, on_due, &more);
 	b.turn += k < b.members ? k : 1;
 	b.export_ns += shard_bench_cpu() - begun;
 	qsbr_quiescent(b.s.rig.readers, b.s.reader);

@@ -33,6 +33,7 @@ turn_send(struct update_member *m, uint8_t *buf, size_t size, uint64_t deadline_
 
 	*more = t.state == TURN_MORE;
 	*others = t.others || live;
+	update_groups_news(m->group->set, turn_due, others);
 	return t.len;
 }
 
