@@ -515,11 +515,22 @@ wake_consumers(void *ctx)
 }
 
 static void
-wake_shard(void *ctx, unsigned shard)
+wake_sibling(void *ctx, unsigned shard)
 {
 	struct keeld *k = ctx;
 
 	thread_wake(k->layers.rib_thread[shard]);
+}
+
+static void
+wake_shard(void *ctx, unsigned shard, bool here)
+{
+	struct keeld *k = ctx;
+
+	if (here)
+		thread_do(k->layers.rib_thread[shard]);
+	else
+		thread_wake(k->layers.rib_thread[shard]);
 }
 
 /* ---- session -> main ---- */
@@ -681,7 +692,7 @@ create_rib(struct keeld *k) RUNS_ON(role_main)
 		.wake_ctx = k,
 		.ask_next_hop = ask_next_hop,
 		.ask_ctx = k,
-		.wake_sibling = wake_shard,
+		.wake_sibling = wake_sibling,
 	};
 	unsigned count = apply_running(k->apply)->dataplane.rib_threads;
 	int err;
@@ -875,8 +886,11 @@ wiring_start(struct keeld *k)
 			snprintf(c->name, sizeof(c->name), "keel-rib");
 		else
 			snprintf(c->name, sizeof(c->name), "keel-rib-%u", i % 1000);
-		rib[i] = (struct thread_config){
-			.name = c->name, .ctx = c, .start = rib_start, .work = rib_work};
+		rib[i] = (struct thread_config){.name = c->name,
+			.ctx = c,
+			.start = rib_start,
+			.work = rib_work,
+			.lends = true};
 		threads[count].config = &rib[i];
 		threads[count++].out = &k->layers.rib_thread[i];
 	}

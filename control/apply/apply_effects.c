@@ -169,15 +169,19 @@ keep_begins(const struct change *c, unsigned f)
 /* ---- the plan ---- */
 
 static bool
-plan_update_resets(const struct change *c)
+update_resets(const struct change *c)
 {
-	bool resets = session_update_resets(c->was, c->is);
+	unsigned families = 0;
 
 	for (unsigned f = 0; f < FAMILY_COUNT; f++)
-		resets |=
-			c->view.families[f].group.id != 0 &&
-			c->was->families[f].send_communities != c->is->families[f].send_communities;
-	return resets && c->view.state == FSM_ESTABLISHED;
+		families |= (c->view.families[f].group.id != 0) << f;
+	return config_peer_resets(c->was, c->is, families);
+}
+
+static bool
+plan_update_resets(const struct change *c)
+{
+	return c->view.state == FSM_ESTABLISHED && update_resets(c);
 }
 
 /*
@@ -518,8 +522,7 @@ static bool
 is_part(const struct works *w, const struct work *x, enum family f)
 {
 	return x->c.was->families[f].enabled && x->c.is->families[f].enabled &&
-	       !apply_imports_same(&x->c, f) && !session_update_resets(x->c.was, x->c.is) &&
-	       has_routes(w->apply, x, f);
+	       !apply_imports_same(&x->c, f) && !update_resets(&x->c) && has_routes(w->apply, x, f);
 }
 
 /*
@@ -700,7 +703,7 @@ works_session(struct works *w) RUNS_ON(role_main)
 		struct work *x = &w->work[i];
 
 		x->plan.update_resets = plan_update_resets(&x->c);
-		if (!x->plan.update_resets && !session_update_resets(x->c.was, x->c.is))
+		if (!x->plan.update_resets && !update_resets(&x->c))
 			exports_delay(w->apply, &x->c, &x->given);
 	}
 	layers_call_session(w->apply->layers, session_update_peers, w);

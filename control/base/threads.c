@@ -44,6 +44,9 @@ struct thread {
 	alignas(CACHE_LINE) _Atomic(struct thread_mail *)
 		mailbox; /* newest first; the thread takes and reverses the list */
 	_Atomic bool sleeping, quit;
+	/* With config.lends: held while the thread does not sleep, or by thread_do(). */
+	pthread_mutex_t awake;
+	uint64_t sleeps_until_ns; /* under `awake` */
 };
 
 static uint64_t
@@ -227,11 +230,16 @@ event_sleep(struct thread *t, struct epoll_event *ev, uint64_t ns)
 	if (t->config.idle != NULL)
 		t->config.idle(t->config.ctx);
 	atomic_store_explicit(&t->turn_began_ns, 0, memory_order_relaxed);
+	t->sleeps_until_ns = t->heap_count > 0 ? t->heap[0]->deadline_ns : UINT64_MAX;
+	if (t->config.lends)
+		pthread_mutex_unlock(&t->awake);
 	n = epoll_pwait2(
 		t->epoll_fd, ev, EVENTS_PER_TURN, ns != SLEEP_UNLIMITED ? &ts : NULL, NULL);
 	if (n < 0 && errno == ENOSYS) /* before Linux 5.11: whole milliseconds */
 		n = epoll_wait(t->epoll_fd, ev, EVENTS_PER_TURN,
 			ns / 1000000 < INT_MAX ? (int)(ns / 1000000) + 1 : -1);
+	if (t->config.lends)
+		pthread_mutex_lock(&t->awake);
 	woke = now_ns();
 	atomic_store_explicit(&t->turn_began_ns, woke, memory_order_relaxed);
 	if (t->config.busy != NULL)
@@ -436,6 +444,37 @@ next_timer_ns(const struct thread *t)
 	return t->heap[0]->deadline_ns > now ? t->heap[0]->deadline_ns - now : 0;
 }
 
+/* As the end of thread_turn(). False: the thread must wake. */
+static bool
+sleeps_on(struct thread *t)
+{
+	if (thread_work(t))
+		return false;
+	/* acq_rel: pairs with the exchange in thread_wake, as in thread_turn */
+	atomic_exchange_explicit(&t->sleeping, true, memory_order_acq_rel);
+	if (atomic_load_explicit(&t->mailbox, memory_order_relaxed) == NULL && !thread_work(t) &&
+		(t->heap_count == 0 || t->heap[0]->deadline_ns >= t->sleeps_until_ns))
+		return true;
+	/* false: another thread wakes this one */
+	return !atomic_exchange_explicit(&t->sleeping, false, memory_order_acq_rel);
+}
+
+void
+thread_do(struct thread *t)
+{
+	bool done = false;
+
+	if (!atomic_exchange_explicit(&t->sleeping, false, memory_order_acq_rel))
+		return;
+	/* busy: on its way into or out of its sleep */
+	if (t->config.lends && pthread_mutex_trylock(&t->awake) == 0) {
+		done = sleeps_on(t);
+		pthread_mutex_unlock(&t->awake);
+	}
+	if (!done)
+		event_fd_ring(t);
+}
+
 static void
 thread_turn(struct thread *t)
 {
@@ -471,10 +510,12 @@ thread_run(struct thread *t)
 {
 	if (t->config.busy != NULL)
 		t->config.busy(t->config.ctx);
+	pthread_mutex_lock(&t->awake);
 	while (!atomic_load_explicit(&t->quit, memory_order_acquire))
 		thread_turn(t);
 	atomic_store_explicit(&t->turn_began_ns, 0, memory_order_relaxed);
 	mailbox_run(t);
+	pthread_mutex_unlock(&t->awake);
 	if (t->config.idle != NULL)
 		t->config.idle(t->config.ctx);
 	return 0;
@@ -633,6 +674,7 @@ thread_free(struct thread *t)
 		close(t->epoll_fd);
 	sem_destroy(&t->started);
 	sem_destroy(&t->ended);
+	pthread_mutex_destroy(&t->awake);
 	free(t->heap);
 	free(t);
 }
@@ -650,6 +692,7 @@ thread_new(const struct thread_config *c, struct thread **out)
 	snprintf(t->awaited, sizeof(t->awaited), "waiting for %.15s", c->name);
 	sem_init(&t->started, 0, 0);
 	sem_init(&t->ended, 0, 0);
+	pthread_mutex_init(&t->awake, NULL);
 	t->epoll_fd = epoll_create1(EPOLL_CLOEXEC);
 	t->event_fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
 	ev = (struct epoll_event){.events = EPOLLIN | EPOLLET, .data.ptr = t};

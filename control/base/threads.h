@@ -37,6 +37,11 @@ struct thread_config {
 	 */
 	void (*idle)(void *ctx);
 	void (*busy)(void *ctx);
+	/*
+	 * While the thread sleeps, another thread may call work(): thread_do(). work() then touches what
+	 * belongs to the thread, as its timers, and nothing that belongs to the caller.
+	 */
+	bool lends;
 	bool unlisted; /* excluded from figures and not watched: work() may block without limit */
 };
 
@@ -95,6 +100,13 @@ int thread_call_each(struct thread *const *t, unsigned count, void (*fn)(void *a
  * awake.
  */
 void thread_wake(struct thread *t);
+/*
+ * Any thread: as thread_wake(), but a sleeping thread that `lends` sleeps on if one slice of work()
+ * suffices, which then runs here. Saves two changes of threads, and so is for work of some
+ * microseconds; more would run beside the caller. The caller is offline as a reader of all QSBRs for
+ * which work() may wait.
+ */
+void thread_do(struct thread *t);
 
 /* ---- called on the thread ---- */
 

@@ -355,32 +355,14 @@ set_policy(struct edit *e)
 /* ---- settings of a peer or group ---- */
 
 const struct setting settings[] = {
-	{"description", SETS_TEXT, "description"},
-	{"ignore", SETS_TRUE, "shutdown"},
-	{"listen-only", SETS_TRUE, "passive"},
-	{"reflect-client", SETS_TRUE, "route_reflector_client"},
-	{"check-first-as", SETS_TRUE, "enforce_first_as", .on = true},
-	{"valid-ttl-hops", SETS_TRUE, "gtsm"},
+#define SETTING(views, words, value, kind, key, home, on, number, help)                            \
+	{words, kind, key, home, on, number},
+#include "control/cli/keelctl_settings.def"
 	{"password simple", SETS_TEXT, "password"},
 	{"password cipher", SETS_TEXT, "password"},
-	{"connect-interface", SETS_TEXT, "source"},
-	{"ebgp-max-hop", SETS_NUMBER, "multihop", .number = 255},
-	{"fake-as", SETS_ASN, "local_as"},
-	{"timer hold", SETS_NUMBER, "hold_s", "timers"},
 	{"timer keepalive hold", SETS_NUMBER, "hold_s", "timers"},
-	{"timer connect-retry", SETS_NUMBER, "connect_retry_s", "timers"},
-	{"route-update-interval", SETS_NUMBER, "min_advertisement_s", "timers"},
-	{"capability-advertise route-refresh", SETS_TRUE, "route_refresh", "capabilities", true},
 	{"route-policy import", SETS_POLICY, "import_policy", ""},
 	{"route-policy export", SETS_POLICY, "export_policy", ""},
-	{"next-hop-local", SETS_TRUE, "next_hop_self", ""},
-	{"next-hop-invariable", SETS_TRUE, "next_hop_unchanged", ""},
-	{"public-as-only", SETS_TRUE, "remove_private_as", ""},
-	{"substitute-as", SETS_TRUE, "as_override", ""},
-	{"default-route-advertise", SETS_TRUE, "default_originate", ""},
-	{"advertise-community", SETS_TRUE, "send_communities", "", true},
-	{"allow-as-loop", SETS_NUMBER, "allow_as_in", "", .number = 1},
-	{"keep-all-routes", SETS_TRUE, "keep_all_routes", ""},
 	{"route-limit", SETS_LIMIT, "max_prefixes", ""},
 	{0},
 };

@@ -87,9 +87,9 @@ static const struct foreign {
 	{"neighbor %p remote-as %a", "peer $p as-number $a"},
 	{"neighbor %p peer-group", "group $p"},
 	{"neighbor %p peer-group %g", "peer $p group $g"},
-	{"[no=undo]u neighbor %p {activate=enable | soft-reconfiguration "
-	 "inbound=keep-all-routes}s",
-		"$u peer $p $s"},
+	{"[no=undo]u neighbor %p activate", "$u peer $p enable"},
+#define FOREIGN(line, use) {line, use},
+#include "control/cli/keelctl_settings.def"
 	{"[no=undo]u neighbor %p route-map %n {in=import | out=export}d",
 		"$u peer $p route-policy $n $d"},
 	{"address-family {ipv4 unicast=ipv4-family unicast | ipv6 unicast=ipv6-family unicast | "

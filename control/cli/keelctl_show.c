@@ -245,6 +245,20 @@ print_peculiarities(const json_t *peer)
 		putchar('\n');
 }
 
+/* Each member that is no object and no list, by its name. */
+static void
+print_members(json_t *peer)
+{
+	const char *key;
+	json_t *v;
+
+	json_object_foreach(peer, key, v)
+	{
+		if (!json_is_object(v) && !json_is_array(v))
+			printf("  %-22s %s\n", key, value_text(v));
+	}
+}
+
 static void
 show_peer(struct ctl *ctl, const json_t *peer)
 {
@@ -330,6 +344,8 @@ show_bgp_peer(struct ctl *ctl, const struct command *c)
 		ctl_print_json(result, false);
 	else
 		show_peer(ctl, json_array_get(peers, 0));
+	if (!ctl->json && keyword(c, "verbose") != NULL)
+		print_members(json_array_get(peers, 0));
 	json_decref(result);
 }
 

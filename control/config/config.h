@@ -371,6 +371,12 @@ const struct config_range *config_range_find(
 /* A peer of the range. The strings belong to the struct config of `r`. */
 void config_range_peer(
 	const struct config_range *r, const struct ip_addr *addr, struct config_peer *out);
+/*
+ * True if the change from `a` to `b` resets the session: a key with EFFECT_RESET differs. `families`: bits of the families in use; of other
+ * families only `enabled` counts.
+ */
+bool config_peer_resets(
+	const struct config_peer *a, const struct config_peer *b, unsigned families);
 const struct config_peer *config_peer_find(
 	const struct config *c, struct vrf_id vrf, const struct ip_addr *addr);
 /* NULL: no such instance, or `default`. */

@@ -21,59 +21,68 @@ static const struct config_key timer_keys[] = {
 	/*
 	 * Hold time that keeld proposes in OPEN; the session uses the smaller proposal of both
 	 * sides. 0 turns the hold timer and keepalives off. 1 and 2 are not allowed (RFC 4271
-	 * 4.2). Unit: seconds. Effect: reset.
+	 * 4.2). Unit: seconds.
 	 */
-	{"hold_s", config_take_u32, offsetof(struct config_timers, hold_s), 0, 65535, .def = 90},
+	{"hold_s", config_take_u32, offsetof(struct config_timers, hold_s), 0, 65535, .def = 90,
+		.effect = EFFECT_RESET, LINE("timer hold NUMBER", "hold time, in seconds"),
+		BIRD("hold time NUMBER")},
 	/*
 	 * Longest time between two keepalives. The interval is never more than a third of the
 	 * negotiated hold time; each interval is shortened by up to 25 % at random. Must be
 	 * less than `hold_s`. Unit: seconds. Default: a third of the negotiated hold time.
-	 * Effect: timer.
 	 */
-	{"keepalive_s", config_take_u32, offsetof(struct config_timers, keepalive_s), 1, 21845},
+	{"keepalive_s", config_take_u32, offsetof(struct config_timers, keepalive_s), 1, 21845,
+		.effect = EFFECT_TIMER, BIRD("keepalive time NUMBER")},
 	/*
 	 * Time between two attempts to connect; each is varied by up to 25 % at random. Unit:
-	 * seconds. Effect: timer.
+	 * seconds.
 	 */
 	{"connect_retry_s", config_take_u32, offsetof(struct config_timers, connect_retry_s), 1,
-		65535, .def = 10},
+		65535, .def = 10, .effect = EFFECT_TIMER,
+		VRP_LINE("timer connect-retry NUMBER",
+			"interval between attempts to connect, in seconds"),
+		FRR("timers connect NUMBER"), BIRD("connect retry time NUMBER")},
 	/*
 	 * Time that a peer stays idle after a session ended by an error. The time doubles with
 	 * each failure, up to 60 seconds, and begins again at this value when the session is
-	 * established. An administrative reset has no idle time. Unit: seconds. Effect: timer.
+	 * established. An administrative reset has no idle time. Unit: seconds.
 	 */
 	{"idle_hold_s", config_take_u32, offsetof(struct config_timers, idle_hold_s), 1, 3600,
-		.def = 1},
-	/* Hold time while keeld waits for the peer's OPEN. Unit: seconds. Effect: timer. */
+		.def = 1, .effect = EFFECT_TIMER},
+	/* Hold time while keeld waits for the peer's OPEN. Unit: seconds. */
 	{"open_sent_hold_s", config_take_u32, offsetof(struct config_timers, open_sent_hold_s), 1,
-		65535, .def = 240},
+		65535, .def = 240, .effect = EFFECT_TIMER, BIRD("startup hold time NUMBER")},
 	/*
 	 * The session ends when the peer accepts no data for this time (RFC 9687). Unit:
-	 * seconds. Default: 480, or twice the negotiated hold time where that is more. Effect:
-	 * timer.
+	 * seconds. Default: 480, or twice the negotiated hold time where that is more.
 	 */
-	{"send_hold_s", config_take_u32, offsetof(struct config_timers, send_hold_s), 1, 65535},
+	{"send_hold_s", config_take_u32, offsetof(struct config_timers, send_hold_s), 1, 65535,
+		.effect = EFFECT_TIMER},
 	/*
 	 * Shortest time between two advertisements of changed routes to the peer (RFC 4271
-	 * 9.2.1.1). 0: changes are advertised at once. Unit: seconds. Effect: timer.
+	 * 9.2.1.1). 0: changes are advertised at once. Unit: seconds.
 	 */
 	{"min_advertisement_s", config_take_u32,
-		offsetof(struct config_timers, min_advertisement_s), 0, 600},
+		offsetof(struct config_timers, min_advertisement_s), 0, 600, .effect = EFFECT_TIMER,
+		VRP_LINE("route-update-interval NUMBER",
+			"least interval between announcements, in seconds"),
+		FRR("advertisement-interval NUMBER")},
 	/*
 	 * Bound on route refresh and graceful restart: after this time stale routes are removed, and an incomplete refresh fails. Unit:
-	 * seconds. Effect: timer.
+	 * seconds.
 	 */
 	{"stale_refresh_s", config_take_u32, offsetof(struct config_timers, stale_refresh_s), 1,
-		65535, .def = 600},
+		65535, .def = 600, .effect = EFFECT_TIMER},
 	/*
 	 * Long-lived graceful restart as helper (RFC 9494): after the restart time, routes of the peer
 	 * stay for this time, or for the time of the peer if that is shorter, with the community
 	 * `llgr-stale`, which makes a route the last choice whatever a policy prefers. The time ends
 	 * with the End-of-RIB of the peer. Routes with `no-llgr` are removed. 0: off, and the next
-	 * session does not offer the capability. Unit: seconds. Effect: timer.
+	 * session does not offer the capability. Unit: seconds.
 	 */
 	{"long_lived_stale_time", config_take_u32,
-		offsetof(struct config_timers, long_lived_stale_time), 0, 16777215},
+		offsetof(struct config_timers, long_lived_stale_time), 0, 16777215,
+		.effect = EFFECT_TIMER},
 };
 
 static void
@@ -94,27 +103,28 @@ take_timers(CONFIG_TAKE_ARGS)
  * Detection of a slow peer, for each address family. A slow peer has `slow` in `bgp.peers`; the
  * event `slow-peer` and a line of the log report the beginning and the end. Only time with a full
  * connection counts. Other peers do not wait for a slow peer: a slow peer falls behind its update
- * group, and later gets the present routes. Effect: commit.
+ * group, and later gets the present routes.
  */
 static const struct config_key slow_peer_keys[] = {
 	/*
 	 * The peer is slow after its connection has accepted no data for this time, while routes
 	 * wait for the peer. 0 turns this limit off. Unit: seconds.
 	 */
-	{"absolute_s", config_take_u32, offsetof(struct config_slow_peer, absolute_s), 0, 86400},
+	{"absolute_s", config_take_u32, offsetof(struct config_slow_peer, absolute_s), 0, 86400,
+		.effect = EFFECT_COMMIT},
 	/*
 	 * The peer is slow when it is this far behind the peers with the same routes and export
 	 * rules. 0 turns this limit off. Unit: seconds.
 	 */
 	{"relative_s", config_take_u32, offsetof(struct config_slow_peer, relative_s), 0, 86400,
-		.def = 300},
+		.def = 300, .effect = EFFECT_COMMIT},
 	/*
 	 * The peer is no longer slow after this time, and detection starts again. Earlier, the
 	 * peer is no longer slow when it has caught up and has stayed so for the smaller of the
 	 * two limits. Unit: seconds.
 	 */
 	{"switch_back_s", config_take_u32, offsetof(struct config_slow_peer, switch_back_s), 1,
-		86400, .def = 3600},
+		86400, .def = 3600, .effect = EFFECT_COMMIT},
 };
 
 static void
@@ -128,31 +138,39 @@ take_slow_peer(CONFIG_TAKE_ARGS)
 
 /*
  * Capabilities that keeld sends in OPEN (RFC 5492). A capability is in use when both sides send
- * it. Effect: reset.
+ * it.
  */
 static const struct config_key capability_keys[] = {
 	/* Route refresh (RFC 2918): either side can ask the other for all routes again. */
-	{"route_refresh", config_take_bool, CAPABILITY(route_refresh), .def = true},
+	{"route_refresh", config_take_bool, CAPABILITY(route_refresh), .def = true,
+		.effect = EFFECT_RESET,
+		LINE("capability-advertise route-refresh",
+			"route refresh (RFC 2918); offered by default"),
+		BIRD("enable route refresh")},
 	/*
 	 * Enhanced route refresh (RFC 7313): messages mark the beginning and the end of a refresh, and routes that were not announced in
 	 * between are removed.
 	 */
 	{"enhanced_route_refresh", config_take_bool, CAPABILITY(enhanced_route_refresh),
-		.def = true},
+		.def = true, .effect = EFFECT_RESET, BIRD("enable enhanced route refresh")},
 	/* AS numbers of four octets (RFC 6793). */
-	{"four_octet_as", config_take_bool, CAPABILITY(four_octet_as), .def = true},
+	{"four_octet_as", config_take_bool, CAPABILITY(four_octet_as), .def = true,
+		.effect = EFFECT_RESET},
 	/* Messages of up to 65,535 octets (RFC 8654). */
-	{"extended_message", config_take_bool, CAPABILITY(extended_message), .def = true},
+	{"extended_message", config_take_bool, CAPABILITY(extended_message), .def = true,
+		.effect = EFFECT_RESET, BIRD("enable extended messages")},
 	/*
 	 * Graceful restart (RFC 4724, RFC 8538), the helper's part: routes of a peer that
 	 * restarts stay in use as stale routes. The capability of keeld lists all families of the
 	 * session, because keelfwd forwards while keeld restarts; without a data plane none.
 	 */
-	{"graceful_restart", config_take_bool, CAPABILITY(graceful_restart), .def = true},
+	{"graceful_restart", config_take_bool, CAPABILITY(graceful_restart), .def = true,
+		.effect = EFFECT_RESET},
 	/* Several paths for one prefix (RFC 7911). */
 	{"add_path", config_take_unsupported},
 	/* IPv4 routes with IPv6 next hops (RFC 8950). */
-	{"extended_next_hop", config_take_bool, CAPABILITY(extended_next_hop)},
+	{"extended_next_hop", config_take_bool, CAPABILITY(extended_next_hop),
+		.effect = EFFECT_RESET},
 };
 
 static void
@@ -219,7 +237,7 @@ take_role(CONFIG_TAKE_ARGS)
 /*
  * Bound on the prefixes of one family that are accepted from a peer. The bound is exact: with
  * `shutdown` and `discard`, prefix number `limit` + 1 is neither stored nor advertised to any
- * peer. Effect: commit.
+ * peer.
  */
 static const struct config_key max_prefixes_keys[] = {
 	/*
@@ -227,26 +245,28 @@ static const struct config_key max_prefixes_keys[] = {
 	 * rejects count as well. Unit: prefixes.
 	 */
 	{"limit", config_take_u32, offsetof(struct config_family, max_prefixes), 1, UINT32_MAX,
-		true},
+		true, .effect = EFFECT_COMMIT},
 	/*
 	 * What happens beyond `limit`. `shutdown` ends the session with Cease / Maximum Number
 	 * of Prefixes. `discard` drops further prefixes and keeps the session. `warning` stores
 	 * them. All three raise the alarm `max-prefixes`. Default: shutdown.
 	 */
-	{"action", take_max_prefixes_action, offsetof(struct config_family, max_prefixes_action)},
+	{"action", take_max_prefixes_action, offsetof(struct config_family, max_prefixes_action),
+		.effect = EFFECT_COMMIT},
 	/*
 	 * Share of `limit` from which the alarm `max-prefixes` is raised. Unit: percent of
 	 * `limit`.
 	 */
 	{"threshold_percent", config_take_u8,
-		offsetof(struct config_family, max_prefixes_threshold), 1, 100, .def = 80},
+		offsetof(struct config_family, max_prefixes_threshold), 1, 100, .def = 80,
+		.effect = EFFECT_COMMIT},
 	/*
 	 * Time after a `shutdown` until the session is established again. Only valid with
 	 * `action` `shutdown`. Unit: seconds. Default: the peer stays down until an operator
 	 * resets the peer or changes the limit.
 	 */
 	{"restart_s", config_take_u32, offsetof(struct config_family, max_prefixes_restart_s), 1,
-		86400},
+		86400, .effect = EFFECT_COMMIT},
 };
 
 static void
@@ -277,25 +297,26 @@ take_max_prefixes_out_action(CONFIG_TAKE_ARGS)
 
 /*
  * Bound on the prefixes of one family that are advertised to a peer: a guard against a wrong
- * policy, for a peer with a limit of its own. Effect: commit.
+ * policy, for a peer with a limit of its own.
  */
 static const struct config_key max_prefixes_out_keys[] = {
 	/* Largest number of advertised prefixes. Unit: prefixes. */
 	{"limit", config_take_u32, offsetof(struct config_family, max_prefixes_out), 1, UINT32_MAX,
-		true},
+		true, .effect = EFFECT_COMMIT},
 	/*
 	 * What happens beyond `limit`. `warning` advertises the prefixes. `shutdown` ends the
 	 * session before a further prefix is sent, and the peer stays down until an operator
 	 * resets the peer or changes the limit. Both raise the alarm `max-prefixes-out`. Default: warning.
 	 */
 	{"action", take_max_prefixes_out_action,
-		offsetof(struct config_family, max_prefixes_out_action)},
+		offsetof(struct config_family, max_prefixes_out_action), .effect = EFFECT_COMMIT},
 	/*
 	 * Share of `limit` from which the alarm `max-prefixes-out` is raised. Unit: percent of
 	 * `limit`.
 	 */
 	{"threshold_percent", config_take_u8,
-		offsetof(struct config_family, max_prefixes_out_threshold), 1, 100, .def = 80},
+		offsetof(struct config_family, max_prefixes_out_threshold), 1, 100, .def = 80,
+		.effect = EFFECT_COMMIT},
 };
 
 static void
@@ -340,7 +361,7 @@ take_blackhole_community(CONFIG_TAKE_ARGS)
  * Routes with the community BLACKHOLE (RFC 7999) from this external peer discard their packets,
  * under the drop reason `blackhole`. Such a route is accepted if it is long enough and lies inside
  * of the prefixes that the peer may announce; its import policy is then not asked. Other routes
- * with the community are refused under the cause `blackhole`. Effect: import.
+ * with the community are refused under the cause `blackhole`.
  */
 static const struct config_key blackhole_keys[] = {
 	/*
@@ -348,14 +369,16 @@ static const struct config_key blackhole_keys[] = {
 	 * permits; `ge` and `le` of the entries do not count.
 	 */
 	{"prefix_list", take_prefix_list_name, offsetof(struct config_blackhole, prefix_list), 0, 0,
-		true},
+		true, .effect = EFFECT_IMPORT},
 	/* Shortest length of the prefix. Unit: bits. Default: 32 for IPv4, 128 for IPv6. */
-	{"min_length", config_take_u8, offsetof(struct config_blackhole, min_length), 1, 128},
+	{"min_length", config_take_u8, offsetof(struct config_blackhole, min_length), 1, 128,
+		.effect = EFFECT_IMPORT},
 	/*
 	 * The community that is added to the route: `no-export` or `no-advertise`. Default:
 	 * no-export.
 	 */
-	{"community", take_blackhole_community, offsetof(struct config_blackhole, community)},
+	{"community", take_blackhole_community, offsetof(struct config_blackhole, community),
+		.effect = EFFECT_IMPORT},
 };
 
 static void
@@ -389,45 +412,56 @@ take_site(CONFIG_TAKE_ARGS)
 
 /* A family of a session. The family is enabled by the presence of its object. */
 static const struct config_key family_keys[] = {
-	/* `false` disables a family that the group enables. Effect: reset. */
-	{"enabled", config_take_bool, offsetof(struct config_family, enabled), .def = true},
+	/* `false` disables a family that the group enables. */
+	{"enabled", config_take_bool, offsetof(struct config_family, enabled), .def = true,
+		.effect = EFFECT_RESET, VRP("enable"), FRR("activate")},
 	/*
 	 * Route policy for routes from the peer; see keel-policy(7). `accept-all` and
 	 * `deny-all` always exist. Default: an external session accepts nothing (RFC 8212); an
-	 * internal session accepts all. Effect: import.
+	 * internal session accepts all.
 	 */
-	{"import_policy", config_take_policy_name, offsetof(struct config_family, import_policy)},
+	{"import_policy", config_take_policy_name, offsetof(struct config_family, import_policy),
+		.effect = EFFECT_IMPORT},
 	/*
 	 * Route policy for routes to the peer; see keel-policy(7). The policy sees attributes
 	 * before keeld sets next hop and own AS number. Default: an external session sends
-	 * nothing (RFC 8212); an internal session sends all. Effect: export.
+	 * nothing (RFC 8212); an internal session sends all.
 	 */
-	{"export_policy", config_take_policy_name, offsetof(struct config_family, export_policy)},
+	{"export_policy", config_take_policy_name, offsetof(struct config_family, export_policy),
+		.effect = EFFECT_EXPORT},
 	/*
 	 * Routes of external peers are advertised to this internal peer with the address of
 	 * this router as next hop, VPN routes with a label of this router. No effect on reflected routes (RFC 4456 10) and on external peers, which get the address of this router
 	 * anyway. Not together with
-	 * `next_hop_unchanged`. Effect: export.
+	 * `next_hop_unchanged`.
 	 */
-	{"next_hop_self", config_take_bool, offsetof(struct config_family, next_hop_self)},
+	{"next_hop_self", config_take_bool, offsetof(struct config_family, next_hop_self),
+		.effect = EFFECT_EXPORT, VRP_LINE("next-hop-local", "this router as next hop"),
+		FRR("next-hop-self")},
 	/*
 	 * Routes are advertised to this external peer with the next hop as received, as a route
-	 * server does; the link-local half of an IPv6 next hop only to a peer on the same link (RFC 2545 3). Without this key a VPN route gets a label of this router (RFC 4364 10 b). Not together with `next_hop_self`. Effect: export.
+	 * server does; the link-local half of an IPv6 next hop only to a peer on the same link (RFC 2545 3). Without this key a VPN route gets a label of this router (RFC 4364 10 b). Not together with `next_hop_self`.
 	 */
-	{"next_hop_unchanged", config_take_bool,
-		offsetof(struct config_family, next_hop_unchanged)},
+	{"next_hop_unchanged", config_take_bool, offsetof(struct config_family, next_hop_unchanged),
+		.effect = EFFECT_EXPORT, VRP_LINE("next-hop-invariable", "the next hop unchanged"),
+		FRR("attribute-unchanged next-hop")},
 	/*
-	 * Sends communities of all kinds to the peer. VPN routes always have their extended communities, because of the route targets. Effect: reset.
+	 * Sends communities of all kinds to the peer. VPN routes always have their extended communities, because of the route targets.
 	 */
 	{"send_communities", config_take_bool, offsetof(struct config_family, send_communities),
-		.def = true},
+		.def = true, .effect = EFFECT_RESET,
+		LINE("advertise-community", "communities; the default")},
 	/*
 	 * Keeps the routes of the peer as received, rejected routes too. A changed policy is
 	 * then applied to the kept routes without a message to the peer. When the key becomes
 	 * true, a peer with route refresh is asked once for all routes; the session of a peer
-	 * without route refresh is reset once. Effect: import.
+	 * without route refresh is reset once.
 	 */
-	{"keep_all_routes", config_take_bool, offsetof(struct config_family, keep_all_routes)},
+	{"keep_all_routes", config_take_bool, offsetof(struct config_family, keep_all_routes),
+		.effect = EFFECT_IMPORT,
+		VRP_LINE("keep-all-routes", "keep all routes as received, so that a new policy "
+					    "applies without asking the peer"),
+		FRR("soft-reconfiguration inbound")},
 	/* Bound on the prefixes that are accepted from the peer. Default: no bound. */
 	{"max_prefixes", take_max_prefixes},
 	/* Bound on the prefixes that are advertised to the peer. Default: no bound. */
@@ -436,30 +470,41 @@ static const struct config_key family_keys[] = {
 	{"blackhole", take_blackhole, offsetof(struct config_family, blackhole)},
 	/*
 	 * Removes private AS numbers (RFC 6996) from AS paths that are advertised to the peer,
-	 * also a private `router.asn` behind `local_as`. External peers only. Effect: export.
+	 * also a private `router.asn` behind `local_as`. External peers only.
 	 */
-	{"remove_private_as", config_take_bool, offsetof(struct config_family, remove_private_as)},
+	{"remove_private_as", config_take_bool, offsetof(struct config_family, remove_private_as),
+		.effect = EFFECT_EXPORT, LINE("public-as-only", "no private AS numbers"),
+		FRR("remove-private-AS all")},
 	/*
 	 * How often `router.asn` and `local_as` may each occur in the AS path of a route from the
-	 * peer. A route with more is refused as a loop. Effect: import.
+	 * peer. A route with more is refused as a loop.
 	 */
-	{"allow_as_in", config_take_u8, offsetof(struct config_family, allow_as_in), 0, 255},
+	{"allow_as_in", config_take_u8, offsetof(struct config_family, allow_as_in), 0, 255,
+		.effect = EFFECT_IMPORT,
+		VRP_LINE("allow-as-loop [NUMBER=1]",
+			"accept AS paths that hold this AS number, so many times"),
+		FRR("allowas-in [NUMBER=3]")},
 	/*
-	 * In AS paths advertised to the peer, replaces the AS number of the peer by the AS number of this router. External peers only. Effect:
-	 * export.
+	 * In AS paths advertised to the peer, replaces the AS number of the peer by the AS number of this router. External peers only.
 	 */
-	{"as_override", config_take_bool, offsetof(struct config_family, as_override)},
+	{"as_override", config_take_bool, offsetof(struct config_family, as_override),
+		.effect = EFFECT_EXPORT,
+		VRP_LINE("substitute-as", "this AS number in place of the AS number of the peer"),
+		FRR("as-override")},
 	/*
 	 * Advertises a default route to the peer, whether or not this router has one. The
 	 * default route does not pass the export policy; an external peer must have an export
-	 * policy all the same (RFC 8212). Effect: export.
+	 * policy all the same (RFC 8212).
 	 */
-	{"default_originate", config_take_bool, offsetof(struct config_family, default_originate)},
+	{"default_originate", config_take_bool, offsetof(struct config_family, default_originate),
+		.effect = EFFECT_EXPORT, VRP_LINE("default-route-advertise", "a default route"),
+		FRR("default-originate")},
 	/*
 	 * Site of origin (an extended community). Routes from the peer get the community before the import policy; routes with the community are not
-	 * advertised to the peer. For the peers of a site with several links. Default: none. Effect: reset.
+	 * advertised to the peer. For the peers of a site with several links. Default: none.
 	 */
-	{"site_of_origin", take_site, offsetof(struct config_family, site_of_origin)},
+	{"site_of_origin", take_site, offsetof(struct config_family, site_of_origin),
+		.effect = EFFECT_RESET},
 };
 
 /* The key is the name of the family. */
@@ -478,8 +523,9 @@ take_family(CONFIG_TAKE_ARGS)
 
 /* Memberships of route targets. They are enabled by the presence of the object. */
 static const struct config_key rt_constraint_keys[] = {
-	/* `false` disables a family that the group enables. Effect: reset. */
-	{"enabled", config_take_bool, offsetof(struct config_peer, rt_constraint), .def = true},
+	/* `false` disables a family that the group enables. */
+	{"enabled", config_take_bool, offsetof(struct config_peer, rt_constraint), .def = true,
+		.effect = EFFECT_RESET},
 };
 
 static void
@@ -601,15 +647,15 @@ take_link_sensitive(CONFIG_TAKE_ARGS)
 static const struct config_key graceful_shutdown_keys[] = {
 	/*
 	 * Routes from this external peer with the community GRACEFUL_SHUTDOWN get LOCAL_PREF 0,
-	 * whatever the import policy sets. No effect on internal peers. Effect: import.
+	 * whatever the import policy sets. No effect on internal peers.
 	 */
-	{"honour", config_take_bool, PEER(graceful_shutdown.honour)},
+	{"honour", config_take_bool, PEER(graceful_shutdown.honour), .effect = EFFECT_IMPORT},
 	/*
 	 * Before maintenance of the session: an external peer gets all routes with the community
 	 * GRACEFUL_SHUTDOWN, and its own routes get LOCAL_PREF 0; an internal peer gets all routes with
-	 * LOCAL_PREF 0. Effect: import.
+	 * LOCAL_PREF 0.
 	 */
-	{"send", config_take_bool, PEER(graceful_shutdown.send)},
+	{"send", config_take_bool, PEER(graceful_shutdown.send), .effect = EFFECT_IMPORT},
 };
 
 static void
@@ -625,38 +671,45 @@ take_graceful_shutdown(CONFIG_TAKE_ARGS)
 static const struct config_key shared_peer_keys[] = {
 	/*
 	 * AS number of the peer. A peer with the AS number of this router is internal; any peer with a different number is external. Default:
-	 * none; the peer or its group must have the key. Effect: reset.
+	 * none; the peer or its group must have the key.
 	 */
-	{"asn", config_take_asn, PEER(asn)},
-	/* Text for operators, shown by `show bgp peer`. Default: none. Effect: none. */
-	{"description", config_take_text, PEER(description), 0, 4096},
-	/* Waits for the peer to connect and never connects to the peer. Effect: commit. */
-	{"passive", config_take_bool, PEER(passive)},
+	{"asn", config_take_asn, PEER(asn), .effect = EFFECT_RESET},
+	/* Text for operators, shown by `show bgp peer`. Default: none. */
+	{"description", config_take_text, PEER(description), 0, 4096, .effect = EFFECT_NONE,
+		VRP_LINE("description TEXT", "text for people"), FRR("description TEXT"),
+		BIRD("description TEXT")},
+	/* Waits for the peer to connect and never connects to the peer. */
+	{"passive", config_take_bool, PEER(passive), .effect = EFFECT_COMMIT,
+		VRP_LINE("listen-only", "wait for the peer to connect"), FRR("passive"),
+		BIRD("passive")},
 	/*
 	 * Keeps the session down. A session that is up ends with Cease / Administrative
-	 * Shutdown. Effect: reset.
+	 * Shutdown.
 	 */
-	{"shutdown", config_take_bool, PEER(shutdown)},
+	{"shutdown", config_take_bool, PEER(shutdown), .effect = EFFECT_RESET,
+		VRP_LINE("ignore", "keep the session down"), BIRD("disabled")},
 	/*
 	 * Local address of the session. The address must have the family of the peer's address; a
-	 * link-local address needs the same port. Default: the kernel chooses. Effect: reset.
+	 * link-local address needs the same port. Default: the kernel chooses.
 	 */
-	{"source", take_source, PEER(source)},
+	{"source", take_source, PEER(source), .effect = EFFECT_RESET,
+		LINE("connect-interface ADDRESS", "local address of the session")},
 	/*
 	 * The peer may be several hops away; the value is the TTL of packets to the peer. The
 	 * next hops of the peer's routes then need not be on a connected subnet. Default:
 	 * external peers are on a connected subnet (TTL 1); internal peers may be anywhere.
-	 * Effect: reset.
 	 */
-	{"multihop", config_take_u8, PEER(multihop), 1, 255},
+	{"multihop", config_take_u8, PEER(multihop), 1, 255, .effect = EFFECT_RESET,
+		VRP_LINE("ebgp-max-hop [NUMBER=255]", "largest number of hops to the peer"),
+		FRR("ebgp-multihop [NUMBER=255]")},
 	/*
 	 * The session ends at once when the interface with the local address of the session loses
 	 * carrier, is set down or deleted, or when this address is removed. No routes are kept for a
 	 * graceful restart. With `false` the session ends with its hold time; routes whose next
 	 * hops are on a lost link are not valid in either case. Default: true for an external peer
-	 * on a connected subnet without `multihop`, else false. Effect: commit.
+	 * on a connected subnet without `multihop`, else false.
 	 */
-	{"link_sensitive", take_link_sensitive, PEER(link_sensitive)},
+	{"link_sensitive", take_link_sensitive, PEER(link_sensitive), .effect = EFFECT_COMMIT},
 	/* Capabilities that keeld sends in OPEN. */
 	{"capabilities", take_capabilities},
 	/* Timers of the session. */
@@ -665,39 +718,50 @@ static const struct config_key shared_peer_keys[] = {
 	{"families", take_families},
 	/*
 	 * Generalized TTL security (RFC 5082): packets to the peer have TTL 255, and packets
-	 * from the peer must arrive with TTL 255. Not together with `multihop`. Effect: reset.
+	 * from the peer must arrive with TTL 255. Not together with `multihop`.
 	 */
-	{"gtsm", config_take_bool, PEER(gtsm)},
+	{"gtsm", config_take_bool, PEER(gtsm), .effect = EFFECT_RESET,
+		LINE("valid-ttl-hops", "the peer is directly connected (RFC 5082)"),
+		VRP("valid-ttl-hops 1"), FRR("ttl-security hops 1"), BIRD("ttl security")},
 	/*
 	 * TCP-MD5 key of the session (RFC 2385), in octets. The configuration file holds the
 	 * password (mode 0600); all answers, differences and logs show `***`. `***` in an
-	 * edited document means that the password is unchanged. Default: none. Effect: reset.
+	 * edited document means that the password is unchanged. Default: none.
 	 */
-	{"password", take_password, PEER(password)},
+	{"password", take_password, PEER(password), .effect = EFFECT_RESET},
 	/*
 	 * AS number of this router towards an external peer, in place of `router.asn`.
 	 * The AS path of advertised routes begins with this number, followed by `router.asn`.
-	 * Default: `router.asn`. Effect: reset.
+	 * Default: `router.asn`.
 	 */
-	{"local_as", config_take_asn, PEER(local_as)},
-	/* The internal peer is a client of this route reflector (RFC 4456). Effect: reset. */
-	{"route_reflector_client", config_take_bool, PEER(route_reflector_client)},
+	{"local_as", config_take_asn, PEER(local_as), .effect = EFFECT_RESET,
+		LINE("fake-as AS-NUMBER", "AS number of this router towards the peer")},
+	/* The internal peer is a client of this route reflector (RFC 4456). */
+	{"route_reflector_client", config_take_bool, PEER(route_reflector_client),
+		.effect = EFFECT_RESET, LINE("reflect-client", "client of this route reflector"),
+		BIRD("rr client")},
 	/*
 	 * A route from an external peer whose AS path does not begin with the AS number of the
 	 * peer is treated as withdrawn (RFC 4271 6.3). Set `false` where the peer is a route
-	 * server. Effect: import.
+	 * server.
 	 */
-	{"enforce_first_as", config_take_bool, PEER(enforce_first_as), .def = true},
+	{"enforce_first_as", config_take_bool, PEER(enforce_first_as), .def = true,
+		.effect = EFFECT_IMPORT,
+		LINE("check-first-as",
+			"the AS number of the peer must be first in AS paths; the default"),
+		FRR("enforce-first-as"), BIRD("enforce first as")},
 	/*
 	 * Accepts routes with an AS_SET or AS_CONFED_SET in the AS path. With `false` such a route
-	 * is treated as withdrawn under the cause `as-set` (RFC 9774 3). Effect: import.
+	 * is treated as withdrawn under the cause `as-set` (RFC 9774 3).
 	 */
-	{"allow_as_sets", config_take_bool, PEER(allow_as_sets), .def = true},
+	{"allow_as_sets", config_take_bool, PEER(allow_as_sets), .def = true,
+		.effect = EFFECT_IMPORT},
 	/*
 	 * The external peer is a client of this route server (RFC 7947): AS path, next hop and
-	 * MED are advertised as received. The peer must accept an AS path that begins with the number of a third router. Effect: export.
+	 * MED are advertised as received. The peer must accept an AS path that begins with the number of a third router.
 	 */
-	{"route_server_client", config_take_bool, PEER(route_server_client)},
+	{"route_server_client", config_take_bool, PEER(route_server_client),
+		.effect = EFFECT_EXPORT, BIRD("rs client")},
 	/* Graceful shutdown of the session (RFC 8326). */
 	{"graceful_shutdown", take_graceful_shutdown},
 	/*
@@ -706,14 +770,15 @@ static const struct config_key shared_peer_keys[] = {
 	 * peer, where the peer announces one. The attribute OTC then keeps routes from leaking:
 	 * unicast routes from a provider, peer or route server are advertised to customers and
 	 * clients of a route server alone, and a route that leaked is refused under the cause
-	 * `route-leak`. Default: none. Effect: reset.
+	 * `route-leak`. Default: none.
 	 */
-	{"role", take_role, PEER(role)},
+	{"role", take_role, PEER(role), .effect = EFFECT_RESET},
 	/*
 	 * The session is refused unless the peer announces a role (RFC 9234 4.2). No effect
-	 * without `role`. Effect: reset.
+	 * without `role`.
 	 */
-	{"role_strict", config_take_bool, PEER(role_strict)},
+	{"role_strict", config_take_bool, PEER(role_strict), .effect = EFFECT_RESET,
+		BIRD("require roles")},
 	/* When the peer is slow. */
 	{"slow_peer", take_slow_peer, PEER(slow_peer)},
 };
@@ -724,15 +789,15 @@ static const struct config_key shared_peer_keys[] = {
 static const struct config_key peer_keys[] = {
 	/*
 	 * Address of the peer. A link-local address is written with its port, as
-	 * `fe80::2%east`. An address of this router is a fault. A changed address removes the peer and adds a new peer. Effect: reset.
+	 * `fe80::2%east`. An address of this router is a fault. A changed address removes the peer and adds a new peer.
 	 */
-	{"address", take_peer_address, 0, 0, 0, true},
-	/* TCP port of the peer. Effect: reset. */
-	{"port", config_take_u16, PEER(tcp_port), 1, 65535, .def = 179},
-	/* Group whose keys the peer inherits. Default: none. Effect: commit. */
-	{"group", take_group_name, PEER(group)},
-	/* VPN instance of the session. Default: default. Effect: commit. */
-	{"vrf", config_take_vrf, PEER(vrf)},
+	{"address", take_peer_address, 0, 0, 0, true, .effect = EFFECT_RESET},
+	/* TCP port of the peer. */
+	{"port", config_take_u16, PEER(tcp_port), 1, 65535, .def = 179, .effect = EFFECT_RESET},
+	/* Group whose keys the peer inherits. Default: none. */
+	{"group", take_group_name, PEER(group), .effect = EFFECT_COMMIT},
+	/* VPN instance of the session. Default: default. */
+	{"vrf", config_take_vrf, PEER(vrf), .effect = EFFECT_COMMIT},
 	{.include = shared_peer_keys, .include_count = COUNT(shared_peer_keys)},
 };
 
@@ -740,10 +805,67 @@ static const struct config_key peer_keys[] = {
  * A group of peers. A group has no session; the keys are defaults for peers and dynamic peers of the group.
  */
 static const struct config_key group_keys[] = {
-	/* Name of the group. Effect: commit. */
-	{"name", config_take_name, PEER(group), 0, 0, true},
+	/* Name of the group. */
+	{"name", config_take_name, PEER(group), 0, 0, true, .effect = EFFECT_COMMIT},
 	{.include = shared_peer_keys, .include_count = COUNT(shared_peer_keys)},
 };
+
+/* The octets of a value; 0: a text. */
+static size_t
+value_size(const struct config_key *k)
+{
+	static const struct {
+		void (*take)(CONFIG_TAKE_ARGS);
+		size_t size;
+	} sizes[] = {{config_take_bool, sizeof(bool)}, {config_take_u8, sizeof(uint8_t)},
+		{config_take_u16, sizeof(uint16_t)}, {config_take_u32, sizeof(uint32_t)},
+		{config_take_asn, sizeof(uint32_t)}, {take_role, sizeof(uint8_t)},
+		{take_source, sizeof(struct ip_addr)}, {take_peer_address, sizeof(struct ip_addr)},
+		{take_site, sizeof(struct ext_community)}};
+
+	for (size_t i = 0; i < COUNT(sizes); i++)
+		if (sizes[i].take == k->take)
+			return sizes[i].size;
+	return 0;
+}
+
+static bool
+value_same(const struct config_key *k, const void *a, const void *b)
+{
+	const char *x, *y;
+	size_t size = value_size(k);
+
+	if (size > 0)
+		return memcmp(a, b, size) == 0;
+	x = *(const char *const *)a;
+	y = *(const char *const *)b;
+	return x == NULL || y == NULL ? x == y : strcmp(x, y) == 0;
+}
+
+/* True if a key of the table that resets a session differs; `all` false: only the key `enabled`. */
+static bool
+keys_reset(const struct config_key *keys, size_t count, bool all, const void *a, const void *b)
+{
+	for (const struct config_key *k = keys; k < keys + count; k++)
+		if (k->effect == EFFECT_RESET && (all || strcmp(k->name, "enabled") == 0) &&
+			!value_same(k, (const char *)a + k->offset, (const char *)b + k->offset))
+			return true;
+	return false;
+}
+#define KEYS_RESET(keys, a, b) keys_reset(keys, COUNT(keys), true, a, b)
+
+bool
+config_peer_resets(const struct config_peer *a, const struct config_peer *b, unsigned families)
+{
+	for (unsigned f = 0; f < FAMILY_COUNT; f++)
+		if (keys_reset(family_keys, COUNT(family_keys), families & 1u << f, &a->families[f],
+			    &b->families[f]))
+			return true;
+	return a->external != b->external || KEYS_RESET(shared_peer_keys, a, b) ||
+	       KEYS_RESET(peer_keys, a, b) || KEYS_RESET(capability_keys, a, b) ||
+	       KEYS_RESET(timer_keys, &a->timers, &b->timers) ||
+	       KEYS_RESET(rt_constraint_keys, a, b);
+}
 
 /* Which family is enabled by default depends on the peer's address: default_family(). */
 static struct config_peer
@@ -1053,20 +1175,22 @@ take_prefix(CONFIG_TAKE_ARGS)
 
 /*
  * Dynamic peers: a peer that connects from an address in `prefix` gets a passive session with the
- * keys of `group`. Where ranges overlap, the longest prefix decides. Effect: commit.
+ * keys of `group`. Where ranges overlap, the longest prefix decides.
  */
 static const struct config_key range_keys[] = {
 	/* Addresses that may connect. */
-	{"prefix", take_prefix, offsetof(struct config_range, prefix), 0, 0, true},
+	{"prefix", take_prefix, offsetof(struct config_range, prefix), 0, 0, true,
+		.effect = EFFECT_COMMIT},
 	/* Group whose keys the dynamic peers get. */
-	{"group", take_group_name, offsetof(struct config_range, group), 0, 0, true},
+	{"group", take_group_name, offsetof(struct config_range, group), 0, 0, true,
+		.effect = EFFECT_COMMIT},
 	/*
 	 * AS number that the dynamic peers must have. Default: the AS number of the group; without
 	 * one, any AS number is accepted.
 	 */
-	{"asn", config_take_asn, offsetof(struct config_range, asn)},
+	{"asn", config_take_asn, offsetof(struct config_range, asn), .effect = EFFECT_COMMIT},
 	/* VPN instance of the sessions. Default: default. */
-	{"vrf", config_take_vrf, offsetof(struct config_range, vrf)},
+	{"vrf", config_take_vrf, offsetof(struct config_range, vrf), .effect = EFFECT_COMMIT},
 };
 
 /* The keys of the group, as for a peer without keys but `asn`. Strings are lent from the document. */
@@ -1129,13 +1253,14 @@ take_ranges(CONFIG_TAKE_ARGS)
 
 /*
  * A prefix that this router originates, with ORIGIN IGP. The prefix needs no route in the
- * table, and has no entry in the forwarding tables. Effect: commit.
+ * table, and has no entry in the forwarding tables.
  */
 static const struct config_key network_keys[] = {
 	/* The prefix. */
-	{"prefix", take_prefix, offsetof(struct config_network, prefix), 0, 0, true},
+	{"prefix", take_prefix, offsetof(struct config_network, prefix), 0, 0, true,
+		.effect = EFFECT_COMMIT},
 	/* VPN instance of the prefix. Default: default. */
-	{"vrf", config_take_vrf, offsetof(struct config_network, vrf)},
+	{"vrf", config_take_vrf, offsetof(struct config_network, vrf), .effect = EFFECT_COMMIT},
 	/* Originates the prefix only while the table has a route to it. */
 	{"require_route", config_take_unsupported},
 };
@@ -1194,19 +1319,21 @@ take_redistribute_source(CONFIG_TAKE_ARGS)
 
 /*
  * Originates routes of another source in BGP, with ORIGIN INCOMPLETE. A route is withdrawn when
- * its source withdraws the route or the route is down. Effect: commit.
+ * its source withdraws the route or the route is down.
  */
 static const struct config_key redistribute_keys[] = {
 	/* The source. */
 	{"source", take_redistribute_source, offsetof(struct config_redistribute, source), 0, 0,
-		true},
+		true, .effect = EFFECT_COMMIT},
 	/* VPN instance of the routes. Default: default. */
-	{"vrf", config_take_vrf, offsetof(struct config_redistribute, vrf)},
+	{"vrf", config_take_vrf, offsetof(struct config_redistribute, vrf),
+		.effect = EFFECT_COMMIT},
 	/*
 	 * Route policy for the routes; see keel-policy(7). Default: all routes of the source
 	 * are originated.
 	 */
-	{"policy", config_take_policy_name, offsetof(struct config_redistribute, policy)},
+	{"policy", config_take_policy_name, offsetof(struct config_redistribute, policy),
+		.effect = EFFECT_COMMIT},
 };
 
 static void
@@ -1238,64 +1365,65 @@ static const struct config_key bgp_keys[] = {
 	/*
 	 * Time between a committed policy change and the refresh that applies the change; 0: at
 	 * once. A later change restarts the delay. A `refresh` command applies a waiting change
-	 * at once. Unit: seconds. Effect: commit.
+	 * at once. Unit: seconds.
 	 */
 	{"policy_change_delay_s", config_take_u32, offsetof(struct config, policy_change_delay_s),
-		0, 86400},
+		0, 86400, .effect = EFFECT_COMMIT},
 	/*
-	 * Longest time by which later changes can extend the delay. Unit: seconds. Effect:
-	 * commit.
+	 * Longest time by which later changes can extend the delay. Unit: seconds.
 	 */
 	{"policy_change_max_delay_s", config_take_u32,
-		offsetof(struct config, policy_change_max_delay_s), 0, 86400, .def = 30},
+		offsetof(struct config, policy_change_max_delay_s), 0, 86400, .def = 30,
+		.effect = EFFECT_COMMIT},
 	/*
 	 * Longest time for which a path that a commit rejects stays in use while the destination has no second path and the commit is not
-	 * complete for all peers. 0: rejected paths are removed at once. Unit: seconds. Effect: commit.
+	 * complete for all peers. 0: rejected paths are removed at once. Unit: seconds.
 	 */
 	{"commit_hold_s", config_take_u32, offsetof(struct config, commit_hold_s), 0, 3600,
-		.def = 30},
+		.def = 30, .effect = EFFECT_COMMIT},
 	/* Groups of peers. */
 	{"groups", take_groups},
 	/* Peers. */
 	{"peers", take_peers},
 	/*
 	 * Checks whether next hops are reachable. `false` treats every next hop as reachable.
-	 * Effect: restart.
 	 */
 	{"next_hop_tracking", config_take_bool, offsetof(struct config, next_hop_tracking),
-		.def = true},
-	/* A default route may resolve next hops. Effect: commit. */
-	{"resolve_via_default", config_take_bool, offsetof(struct config, resolve_via_default)},
+		.def = true, .effect = EFFECT_RESTART},
+	/* A default route may resolve next hops. */
+	{"resolve_via_default", config_take_bool, offsetof(struct config, resolve_via_default),
+		.effect = EFFECT_COMMIT},
 	/*
 	 * Largest number of equal paths that forward packets together (ECMP). Unit: paths.
-	 * Effect: commit.
 	 */
-	{"max_paths", config_take_u32, offsetof(struct config, max_paths), 1, PATHS_MAX, .def = 1},
+	{"max_paths", config_take_u32, offsetof(struct config, max_paths), 1, PATHS_MAX, .def = 1,
+		.effect = EFFECT_COMMIT},
 	/*
 	 * Before maintenance of the router: all sessions advertise as with
-	 * `graceful_shutdown.send`. Received routes stay as they are. Effect: export.
+	 * `graceful_shutdown.send`. Received routes stay as they are.
 	 */
-	{"graceful_shutdown", config_take_bool, offsetof(struct config, graceful_shutdown)},
+	{"graceful_shutdown", config_take_bool, offsetof(struct config, graceful_shutdown),
+		.effect = EFFECT_EXPORT},
 	/*
 	 * A route whose AS path has more AS numbers, those in sets included, is treated as
-	 * withdrawn. Unit: AS numbers. Effect: import.
+	 * withdrawn. Unit: AS numbers.
 	 */
 	{"max_as_path_length", config_take_u32, offsetof(struct config, max_as_path_length), 1,
-		65535, .def = 254},
+		65535, .def = 254, .effect = EFFECT_IMPORT},
 	/*
 	 * Bound on withdrawn destinations whose withdrawal has not been sent to all peers, for
 	 * each table of each RIB thread. Beyond the bound, the session of a peer that has read less
 	 * than 64 KiB while its connection was full for 3 s ends with Cease / Out of Resources.
 	 * Unit: destinations. Default: an eighth of the destinations of the table, at least 65,536.
-	 * Effect: commit.
 	 */
-	{"tombstones_max", config_take_u32, offsetof(struct config, tombstones_max), 1024,
-		1u << 30},
+	{"tombstones_max", config_take_u32, offsetof(struct config, tombstones_max), 1024, 1u << 30,
+		.effect = EFFECT_COMMIT},
 	/*
 	 * Cluster identifier of this route reflector (RFC 4456), written as an IPv4 address
-	 * other than 0.0.0.0 or as an integer. Default: `router.router_id`. Effect: import.
+	 * other than 0.0.0.0 or as an integer. Default: `router.router_id`.
 	 */
-	{"cluster_id", take_cluster_id, offsetof(struct config, cluster_id)},
+	{"cluster_id", take_cluster_id, offsetof(struct config, cluster_id),
+		.effect = EFFECT_IMPORT},
 	/* Sources whose routes are originated in BGP. */
 	{"redistribute", take_redistribute},
 	/* The same as `preference` in the root of the document. */
@@ -1304,10 +1432,10 @@ static const struct config_key bgp_keys[] = {
 	{"listen_ranges", take_ranges},
 	/*
 	 * Largest number of dynamic peers. Further connections are refused; existing peers stay
-	 * when the limit becomes smaller. Unit: peers. Effect: commit.
+	 * when the limit becomes smaller. Unit: peers.
 	 */
 	{"listen_limit", config_take_u32, offsetof(struct config, listen_limit), 1, 65535,
-		.def = 100},
+		.def = 100, .effect = EFFECT_COMMIT},
 	/* Aggregate routes. */
 	{"aggregates", config_take_unsupported},
 	/* Advertises a route only when the forwarding tables have the route. */

@@ -32,10 +32,24 @@ struct check {
 };
 
 /*
- * A key of an object. The comment before an entry describes the key for the manual: the meaning, then `Unit:`, `Default:` (for defaults
- * without `def`) and `Effect:` (when a committed change takes effect). The comment before a table describes the object; `Default:` and
- * `Effect:` there apply to all keys without their own. scripts/reference generates keel.json(5), keel-policy(7) and the schema, and fails for
- * a key without a description.
+ * When a committed change of a key takes effect; EFFECTS in scripts/reference.d/config.py has the words. A key with EFFECT_RESET in the
+ * tables of a peer resets the session (config_peer_resets()).
+ */
+enum config_effect {
+	EFFECT_NONE,
+	EFFECT_RESTART,
+	EFFECT_RESET,
+	EFFECT_COMMIT,
+	EFFECT_IMPORT,
+	EFFECT_EXPORT,
+	EFFECT_POLICY,
+	EFFECT_TIMER
+};
+
+/*
+ * A key of an object. The comment before an entry describes the key for the manual: the meaning, then `Unit:` and `Default:` (for defaults
+ * without `def`). The comment before a table describes the object; `Default:` there applies to all keys without their own. scripts/reference
+ * generates keel.json(5), keel-policy(7) and the schema, and fails for a key without a description.
  */
 struct config_key {
 	const char *name; /* NULL: an entry for the keys of `include` */
@@ -46,9 +60,23 @@ struct config_key {
 	uint32_t min, max; /* of an integer; of a string its length */
 	bool required;
 	uint32_t def; /* default of a boolean or an integer, set by config_set_defaults() */
+	enum config_effect effect;
+	const char *line, *help, *vrp, *frr, *bird; /* LINE() to BIRD() */
 	const struct config_key *include; /* a table without includes of its own */
 	size_t include_count;
 };
+
+/*
+ * Lines that set a key of a peer, after `peer NAME`, `neighbor NAME` or in a protocol of BIRD: words, and a value: NUMBER, [NUMBER=n] (n without
+ * the word), AS-NUMBER, ADDRESS, TEXT; without a value the key is true. LINE: of keelctl, with the help for its last word; VRP, FRR, BIRD: of
+ * these daemons, where the line has the same meaning; VRP_LINE: both. scripts/reference makes control/cli/keelctl_settings.def and
+ * control/import/keel_import/keys.py of them.
+ */
+#define LINE(words, text) .line = (words), .help = (text)
+#define VRP_LINE(words, text) LINE(words, text), VRP(words)
+#define VRP(words) .vrp = (words)
+#define FRR(words) .frr = (words)
+#define BIRD(words) .bird = (words)
 
 /* config_whole.c: faults that two places of a document make together. */
 void config_check_whole(

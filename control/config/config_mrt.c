@@ -83,22 +83,23 @@ take_kind(CONFIG_TAKE_ARGS)
 		*(uint8_t *)out = (uint8_t)i;
 }
 
-/* A file in the format MRT (RFC 6396), replaced or rotated at times. Effect: commit. */
+/* A file in the format MRT (RFC 6396), replaced or rotated at times. */
 static const struct config_key mrt_keys[] = {
 	/*
 	 * A name in `management.output_dir`, with or without this folder before it. The name may have conversions of
 	 * strftime(3) for the begin of the interval in UTC: `%Y %m %d %H %M %S %s %j %y %F %T %R %%`. A dump replaces an
 	 * earlier file of the same name; messages are appended to such a file.
 	 */
-	{"file", take_mrt_file, 0, 1, 1024, true},
+	{"file", take_mrt_file, 0, 1, 1024, true, .effect = EFFECT_COMMIT},
 	/*
 	 * `table`: each interval a dump of the unicast tables of the default VRF (TABLE_DUMP_V2). keeld writes
 	 * the file with the suffix `.tmp` and renames the complete file. `updates`: each message from the peers of the default
 	 * VRF, and changes of their states (BGP4MP), in a new file each interval.
 	 */
-	{"kind", take_kind, offsetof(struct config_mrt, kind), 0, 0, true},
+	{"kind", take_kind, offsetof(struct config_mrt, kind), 0, 0, true, .effect = EFFECT_COMMIT},
 	/* Intervals begin at multiples of this time since 1970. Unit: seconds. */
-	{"interval_s", config_take_u32, offsetof(struct config_mrt, interval_s), 1, 604800, true},
+	{"interval_s", config_take_u32, offsetof(struct config_mrt, interval_s), 1, 604800, true,
+		.effect = EFFECT_COMMIT},
 };
 
 static void

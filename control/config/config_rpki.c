@@ -12,20 +12,23 @@ take_cache_address(CONFIG_TAKE_ARGS)
 	(void)config_value_host(c, at, value, out);
 }
 
-/* An RPKI cache, reached by the RPKI-to-Router protocol (RFC 8210, RFC 6810) over TCP. Effect: commit. */
+/* An RPKI cache, reached by the RPKI-to-Router protocol (RFC 8210, RFC 6810) over TCP. */
 static const struct config_key rpki_cache_keys[] = {
 	/* Address of the cache. */
-	{"address", take_cache_address, offsetof(struct config_rpki_cache, addr), 0, 0, true},
+	{"address", take_cache_address, offsetof(struct config_rpki_cache, addr), 0, 0, true,
+		.effect = EFFECT_COMMIT},
 	/* TCP port of the cache. */
-	{"port", config_take_u16, offsetof(struct config_rpki_cache, port), 1, 65535, .def = 323},
+	{"port", config_take_u16, offsetof(struct config_rpki_cache, port), 1, 65535, .def = 323,
+		.effect = EFFECT_COMMIT},
 	/*
 	 * The data of the caches with the lowest value is in use; caches with equal values add up. A
 	 * cache with a higher value is used while no cache with a lower value is synchronized.
 	 */
 	{"preference", config_take_u8, offsetof(struct config_rpki_cache, preference), 0, 255,
-		.def = 100},
+		.def = 100, .effect = EFFECT_COMMIT},
 	/* Password of TCP MD5 (RFC 2385), at most 80 octets. Default: none. */
-	{"password", config_take_text, offsetof(struct config_rpki_cache, password), 1, 80},
+	{"password", config_take_text, offsetof(struct config_rpki_cache, password), 1, 80,
+		.effect = EFFECT_COMMIT},
 };
 
 static void
@@ -57,7 +60,7 @@ take_caches(CONFIG_TAKE_ARGS)
 	(void)config_take_each(c, at, value, take_cache, out);
 }
 
-/* Origin validation of routes (RFC 6811); policies match on `validation`. Effect: commit. */
+/* Origin validation of routes (RFC 6811); policies match on `validation`. */
 static const struct config_key rpki_keys[] = {
 	/*
 	 * The caches, at most 16. Data of a removed cache stays in use until the caches that replace

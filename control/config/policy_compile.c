@@ -243,12 +243,14 @@ struct number_range {
 	uint32_t ge, le;
 };
 
-/* A range of numbers. Effect: policy. */
+/* A range of numbers. */
 static const struct config_key range_keys[] = {
 	/* Smallest number that matches. Default: 0. */
-	{"ge", config_take_u32, offsetof(struct number_range, ge), 0, UINT32_MAX},
+	{"ge", config_take_u32, offsetof(struct number_range, ge), 0, UINT32_MAX,
+		.effect = EFFECT_POLICY},
 	/* Largest number that matches. Default: 4294967295. */
-	{"le", config_take_u32, offsetof(struct number_range, le), 0, UINT32_MAX},
+	{"le", config_take_u32, offsetof(struct number_range, le), 0, UINT32_MAX,
+		.effect = EFFECT_POLICY},
 };
 
 static void
@@ -401,90 +403,90 @@ static void take_match_all(CONFIG_TAKE_ARGS);
 
 /*
  * Conditions of a node. All keys must hold; of an array in a key, one element must hold. An
- * empty object matches every route. All nodes look at the route as received, before any `set`. Default: no condition. Effect: policy.
+ * empty object matches every route. All nodes look at the route as received, before any `set`. Default: no condition.
  */
 static const struct config_key match_keys[] = {
 	/* Name of a prefix list that matches the destination. */
-	{"prefix_list", take_match_prefix_list},
+	{"prefix_list", take_match_prefix_list, .effect = EFFECT_POLICY},
 	/* Name of an AS-path list that matches the AS path. */
-	{"as_path_list", take_match_as_path_list},
+	{"as_path_list", take_match_as_path_list, .effect = EFFECT_POLICY},
 	/* Name of a community list that matches a community of the route. */
-	{"community_list", take_match_community_list},
+	{"community_list", take_match_community_list, .effect = EFFECT_POLICY},
 	/* Name of a large community list that matches a large community of the route. */
-	{"large_community_list", take_match_large_community_list},
+	{"large_community_list", take_match_large_community_list, .effect = EFFECT_POLICY},
 	/* Name of an extended community list that matches an extended community of the route. */
-	{"ext_community_list", take_match_ext_community_list},
+	{"ext_community_list", take_match_ext_community_list, .effect = EFFECT_POLICY},
 	/* Name of a prefix list that matches the next hop as a host prefix (/32 or /128). */
-	{"next_hop_prefix_list", take_match_next_hop_list},
+	{"next_hop_prefix_list", take_match_next_hop_list, .effect = EFFECT_POLICY},
 	/*
 	 * Address of the peer: in an import policy the sender, in an export policy the receiver.
 	 */
-	{"peer", take_match_peer},
+	{"peer", take_match_peer, .effect = EFFECT_POLICY},
 	/* ORIGIN of the route. */
-	{"origin", take_match_origin},
+	{"origin", take_match_origin, .effect = EFFECT_POLICY},
 	/*
 	 * MULTI_EXIT_DISC: a number, or a range as `{"ge": 10, "le": 20}`. A route without MED
 	 * counts as 0.
 	 */
-	{"med", take_match_med},
+	{"med", take_match_med, .effect = EFFECT_POLICY},
 	/* LOCAL_PREF: a number or a range. A route without LOCAL_PREF counts as 100. */
-	{"local_pref", take_match_local_pref},
+	{"local_pref", take_match_local_pref, .effect = EFFECT_POLICY},
 	/*
 	 * Length of the AS path: a number or a range. A set counts as 1, a confederation
 	 * segment as 0.
 	 */
-	{"as_path_length", take_match_as_path_length},
+	{"as_path_length", take_match_as_path_length, .effect = EFFECT_POLICY},
 	/* Family of the route. */
-	{"family", take_match_family},
+	{"family", take_match_family, .effect = EFFECT_POLICY},
 	/*
 	 * Where the route comes from: `connected`, `static` and `kernel` routes that are
 	 * redistributed, `network` for `bgp.networks`, `external` and `internal` for routes of
 	 * peers.
 	 */
-	{"source", take_match_source},
+	{"source", take_match_source, .effect = EFFECT_POLICY},
 	/*
 	 * Tag of the route: a number or a range. In a policy of `redistribute`, a static route has the `tag` of the static route. All other
 	 * routes have the tag 0.
 	 */
-	{"tag", take_match_tag},
+	{"tag", take_match_tag, .effect = EFFECT_POLICY},
 	/*
 	 * Origin validation (RFC 6811) by the VRPs of `rpki`: `valid`, `invalid` or `not-found`. Only in import policies of peers. Without VRPs, and
 	 * in VPN families, all routes are `not-found`. A peer and family with such a policy keeps the routes that its import policy refuses, as
 	 * `keep_all_routes` does, so that a changed VRP is applied without a message to the peer (RFC 9324).
 	 */
-	{"validation", take_match_validation},
+	{"validation", take_match_validation, .effect = EFFECT_POLICY},
 	/*
 	 * AS number of the peer: a number, a range as `{"ge": 64512, "le": 65534}`, or the name
 	 * of an AS set.
 	 */
-	{"peer_as", take_match_peer_as},
+	{"peer_as", take_match_peer_as, .effect = EFFECT_POLICY},
 	/* Name of the group of the peer. */
-	{"peer_group", take_match_peer_group},
+	{"peer_group", take_match_peer_group, .effect = EFFECT_POLICY},
 	/*
 	 * Last AS number of the AS path: a number, a range, the name of an AS set, or `peer.asn`, the AS number of the peer. A path
 	 * without AS numbers, or with a set at its end, counts as 0.
 	 */
-	{"origin_as", take_match_origin_as},
+	{"origin_as", take_match_origin_as, .effect = EFFECT_POLICY},
 	/* First AS number of the AS path: a number, a range, the name of an AS set, or `peer.asn`, the AS number of the peer. */
-	{"first_as", take_match_first_as},
+	{"first_as", take_match_first_as, .effect = EFFECT_POLICY},
 	/*
 	 * Any AS number of the AS path, also of its sets: a number, a range or the name of an AS
 	 * set.
 	 */
-	{"any_as", take_match_any_as},
+	{"any_as", take_match_any_as, .effect = EFFECT_POLICY},
 	/* Number of communities: a number or a range. */
-	{"community_count", take_match_community_count},
+	{"community_count", take_match_community_count, .effect = EFFECT_POLICY},
 	/* Number of large communities: a number or a range. */
-	{"large_community_count", take_match_large_community_count},
+	{"large_community_count", take_match_large_community_count, .effect = EFFECT_POLICY},
 	/* Number of extended communities: a number or a range. */
-	{"ext_community_count", take_match_ext_community_count},
+	{"ext_community_count", take_match_ext_community_count, .effect = EFFECT_POLICY},
 	/* The same keys once more. None of these conditions may hold. */
-	{"not", take_match_not},
+	{"not", take_match_not, .effect = EFFECT_POLICY},
 	/*
 	 * An array of further `match` objects, all of which must hold, as for two communities
 	 * that a route must have.
 	 */
-	{"all", take_match_all},
+	{"all", take_match_all, .effect = EFFECT_POLICY},
 };
 
 /* A match inside a match: its conditions get a place of their own in the meaning. */
@@ -577,12 +579,14 @@ struct change_draft {
 	uint32_t add, subtract;
 };
 
-/* A change relative to the number that the route has. Effect: policy. */
+/* A change relative to the number that the route has. */
 static const struct config_key change_keys[] = {
 	/* Added; the result is at most 4294967295. */
-	{"add", config_take_u32, offsetof(struct change_draft, add), 0, UINT32_MAX},
+	{"add", config_take_u32, offsetof(struct change_draft, add), 0, UINT32_MAX,
+		.effect = EFFECT_POLICY},
 	/* Subtracted; the result is at least 0. */
-	{"subtract", config_take_u32, offsetof(struct change_draft, subtract), 0, UINT32_MAX},
+	{"subtract", config_take_u32, offsetof(struct change_draft, subtract), 0, UINT32_MAX,
+		.effect = EFFECT_POLICY},
 };
 
 /* A number, or a change. */
@@ -688,15 +692,16 @@ take_prepend_asn(CONFIG_TAKE_ARGS)
 		config_take_asn(c, at, value, key, &d->asn);
 }
 
-/* An AS number that is put before the AS path. Effect: policy. */
+/* An AS number that is put before the AS path. */
 static const struct config_key prepend_keys[] = {
 	/*
 	 * The AS number, or `first`: the first AS number of the path. A path without AS numbers
 	 * stays as it is.
 	 */
-	{"asn", take_prepend_asn, 0, 0, 0, true},
+	{"asn", take_prepend_asn, 0, 0, 0, true, .effect = EFFECT_POLICY},
 	/* How often the number is put before the path. */
-	{"count", config_take_u32, offsetof(struct prepend_draft, count), 1, 64, true},
+	{"count", config_take_u32, offsetof(struct prepend_draft, count), 1, 64, true,
+		.effect = EFFECT_POLICY},
 };
 
 static void
@@ -796,20 +801,20 @@ take_replace(CONFIG_TAKE_ARGS)
 }
 
 /*
- * Changes to the communities of a route. `replace` is done first, then `remove`, then `add`. Default: none. Effect: policy.
+ * Changes to the communities of a route. `replace` is done first, then `remove`, then `add`. Default: none.
  */
 static const struct config_key edit_keys[] = {
 	/* Adds communities that the route does not have. */
-	{"add", take_add},
+	{"add", take_add, .effect = EFFECT_POLICY},
 	/*
 	 * Removes communities. A part may be `*` (any number) or a range, as `64512:*`,
 	 * `64512:100-199` or `64512:*:*`.
 	 */
-	{"remove", take_remove},
+	{"remove", take_remove, .effect = EFFECT_POLICY},
 	/*
 	 * Replaces all communities of the kind; an empty array removes all.
 	 */
-	{"replace", take_replace},
+	{"replace", take_replace, .effect = EFFECT_POLICY},
 };
 
 static void
@@ -843,28 +848,28 @@ take_set_ext_communities(CONFIG_TAKE_ARGS)
 }
 
 /*
- * Changes to a route that the node permits. In a deny node, `set` is checked and has no effect. Default: unchanged. Effect: policy.
+ * Changes to a route that the node permits. In a deny node, `set` is checked and has no effect. Default: unchanged.
  */
 static const struct config_key set_keys[] = {
 	/*
 	 * LOCAL_PREF: a number, or a change as `{"add": 10}` or `{"subtract": 10}`. A route
 	 * without LOCAL_PREF counts as 100.
 	 */
-	{"local_pref", take_set_local_pref},
+	{"local_pref", take_set_local_pref, .effect = EFFECT_POLICY},
 	/*
 	 * MULTI_EXIT_DISC: a number, or a change as in `local_pref`. A route without MED counts
 	 * as 0.
 	 */
-	{"med", take_set_med},
+	{"med", take_set_med, .effect = EFFECT_POLICY},
 	/* ORIGIN. */
-	{"origin", take_set_origin},
+	{"origin", take_set_origin, .effect = EFFECT_POLICY},
 	/*
 	 * Next hop: an address, `peer` (the address of the peer, only in import policies of
 	 * peers), `self` (an address of this router, only in export policies), or `discard`. With `discard` the route is valid and advertised,
 	 * and workers drop its packets under the reason `blackhole`; peers get the address of
 	 * this router as next hop. A link-local address is not allowed.
 	 */
-	{"next_hop", take_set_next_hop},
+	{"next_hop", take_set_next_hop, .effect = EFFECT_POLICY},
 	/* Communities (RFC 1997). */
 	{"communities", take_set_communities},
 	/* Large communities (RFC 8092). */
@@ -874,7 +879,7 @@ static const struct config_key set_keys[] = {
 	/* AS number that is put before the AS path. */
 	{"as_path_prepend", take_set_prepend},
 	/* Tag of the route, as `policy.test` shows. Tags are not advertised and not kept for a second policy. */
-	{"tag", take_set_tag},
+	{"tag", take_set_tag, .effect = EFFECT_POLICY},
 };
 
 static void
@@ -887,15 +892,17 @@ take_set(CONFIG_TAKE_ARGS)
 
 /* ---- policies ---- */
 
-/* A node of a route policy. Effect: policy. */
+/* A node of a route policy. */
 static const struct config_key node_keys[] = {
 	/*
 	 * Place of the node in the walk. Nodes are walked by rising `seq`, not in the order of the document. Two nodes of a policy can't have
 	 * the same `seq`.
 	 */
-	{"seq", config_take_u32, offsetof(struct node_draft, seq), 1, UINT32_MAX, true},
+	{"seq", config_take_u32, offsetof(struct node_draft, seq), 1, UINT32_MAX, true,
+		.effect = EFFECT_POLICY},
 	/* `permit` accepts the route with the changes of `set`. `deny` rejects the route. */
-	{"action", policy_take_action, offsetof(struct node_draft, permit), 0, 0, true},
+	{"action", policy_take_action, offsetof(struct node_draft, permit), 0, 0, true,
+		.effect = EFFECT_POLICY},
 	/* Conditions. Default: every route matches. */
 	{"match", take_match},
 	/* Changes to the route. Default: none. */
@@ -905,14 +912,15 @@ static const struct config_key node_keys[] = {
 	 * Without a further match the route stays permitted. Only valid in permit nodes.
 	 * Default: the walk ends at this node.
 	 */
-	{"goto", config_take_u32, offsetof(struct node_draft, goto_seq), 1, UINT32_MAX},
+	{"goto", config_take_u32, offsetof(struct node_draft, goto_seq), 1, UINT32_MAX,
+		.effect = EFFECT_POLICY},
 	/*
 	 * Name of a policy, also of `policy_files`, that is applied if the node matches. A route
 	 * that the policy rejects is rejected. Otherwise the changes of the policy are made, then
 	 * the changes of `set`. A policy must not call itself, directly or through other policies.
 	 * Only valid in permit nodes. Default: none.
 	 */
-	{"call", config_take_name, offsetof(struct node_draft, call)},
+	{"call", config_take_name, offsetof(struct node_draft, call), .effect = EFFECT_POLICY},
 };
 
 /* The place of a node in the walk. */
@@ -1093,13 +1101,14 @@ struct policy_draft {
 	const char *name;
 };
 
-/* A route policy. Effect: policy. */
+/* A route policy. */
 static const struct config_key policy_keys[] = {
 	/*
 	 * Name by which families and `redistribute` refer to the policy. `accept-all` and
 	 * `deny-all` are reserved.
 	 */
-	{"name", take_policy_own_name, offsetof(struct policy_draft, name), 0, 0, true},
+	{"name", take_policy_own_name, offsetof(struct policy_draft, name), 0, 0, true,
+		.effect = EFFECT_POLICY},
 	/* Nodes of the policy. */
 	{"nodes", take_policy_nodes, 0, 0, 0, true},
 };

@@ -238,109 +238,122 @@ take_entry_prefix(CONFIG_TAKE_ARGS)
 }
 
 /*
- * An entry of a prefix list. Without `ge` and `le` the entry matches the prefix alone. Effect:
- * policy.
+ * An entry of a prefix list. Without `ge` and `le` the entry matches the prefix alone.
  */
 static const struct config_key prefix_entry_keys[] = {
 	/*
 	 * `permit`: a route that the entry matches is matched by the list. `deny`: the route is
 	 * not matched by the list.
 	 */
-	{"action", policy_take_action, offsetof(struct entry_draft, permit), 0, 0, true},
+	{"action", policy_take_action, offsetof(struct entry_draft, permit), 0, 0, true,
+		.effect = EFFECT_POLICY},
 	/* Prefix that covers the matched prefixes. A list may hold prefixes of both families. */
-	{"prefix", take_entry_prefix, 0, 0, 0, true},
+	{"prefix", take_entry_prefix, 0, 0, 0, true, .effect = EFFECT_POLICY},
 	/* Shortest prefix length that matches. Unit: bits. Default: the length of `prefix`. */
-	{"ge", config_take_elsewhere},
+	{"ge", config_take_elsewhere, .effect = EFFECT_POLICY},
 	/*
 	 * Longest prefix length that matches; at least `ge`. Unit: bits. Default: the length of
 	 * `prefix`; with `ge`, the longest length of the family (32 or 128).
 	 */
-	{"le", config_take_elsewhere},
+	{"le", config_take_elsewhere, .effect = EFFECT_POLICY},
 	/*
 	 * Number of the entry in lines of the shell, greater than the numbers before. Default:
-	 * none. Effect: none.
+	 * none.
 	 */
-	{"seq", config_take_u32, offsetof(struct entry_draft, seq), 1, UINT32_MAX},
+	{"seq", config_take_u32, offsetof(struct entry_draft, seq), 1, UINT32_MAX,
+		.effect = EFFECT_NONE},
 };
 
-/* An entry of an AS-path list. Effect: policy. */
+/* An entry of an AS-path list. */
 static const struct config_key as_path_entry_keys[] = {
 	/*
 	 * `permit`: a route that the entry matches is matched by the list. `deny`: the route is
 	 * not matched by the list.
 	 */
-	{"action", policy_take_action, offsetof(struct entry_draft, permit), 0, 0, true},
+	{"action", policy_take_action, offsetof(struct entry_draft, permit), 0, 0, true,
+		.effect = EFFECT_POLICY},
 	/*
 	 * Regular expression (POSIX extended) for the AS path as text: plain numbers with a
 	 * space between them, sets as `{1,2}`, confederations as `(1 2)`. An underscore matches
 	 * the beginning, the end and every delimiter of the path.
 	 */
-	{"regex", config_take_text, offsetof(struct entry_draft, regex), 1, 0, true},
+	{"regex", config_take_text, offsetof(struct entry_draft, regex), 1, 0, true,
+		.effect = EFFECT_POLICY},
 	/*
 	 * Number of the entry in lines of the shell, greater than the numbers before. Default:
-	 * none. Effect: none.
+	 * none.
 	 */
-	{"seq", config_take_u32, offsetof(struct entry_draft, seq), 1, UINT32_MAX},
+	{"seq", config_take_u32, offsetof(struct entry_draft, seq), 1, UINT32_MAX,
+		.effect = EFFECT_NONE},
 };
 
-/* An entry of a list of communities. Effect: policy. */
+/* An entry of a list of communities. */
 static const struct config_key community_entry_keys[] = {
 	/*
 	 * `permit`: a route that the entry matches is matched by the list. `deny`: the route is
 	 * not matched by the list.
 	 */
-	{"action", policy_take_action, offsetof(struct entry_draft, permit), 0, 0, true},
+	{"action", policy_take_action, offsetof(struct entry_draft, permit), 0, 0, true,
+		.effect = EFFECT_POLICY},
 	/*
 	 * A community (RFC 1997): `64512:7`, or a well-known name: `no-export`, `no-advertise`,
 	 * `no-export-subconfed`, `no-peer`, `blackhole`, `graceful-shutdown`, `accept-own`,
 	 * `llgr-stale`, `no-llgr`. A part may be `*` (any number), a range as `100-199`, or
 	 * `peer`, the AS number of the peer.
 	 */
-	{"community", config_take_text, offsetof(struct entry_draft, community), 1, 0, true},
+	{"community", config_take_text, offsetof(struct entry_draft, community), 1, 0, true,
+		.effect = EFFECT_POLICY},
 	/*
 	 * Number of the entry in lines of the shell, greater than the numbers before. Default:
-	 * none. Effect: none.
+	 * none.
 	 */
-	{"seq", config_take_u32, offsetof(struct entry_draft, seq), 1, UINT32_MAX},
+	{"seq", config_take_u32, offsetof(struct entry_draft, seq), 1, UINT32_MAX,
+		.effect = EFFECT_NONE},
 };
 
-/* An entry of a list of large communities. Effect: policy. */
+/* An entry of a list of large communities. */
 static const struct config_key large_community_entry_keys[] = {
 	/*
 	 * `permit`: a route that the entry matches is matched by the list. `deny`: the route is
 	 * not matched by the list.
 	 */
-	{"action", policy_take_action, offsetof(struct entry_draft, permit), 0, 0, true},
+	{"action", policy_take_action, offsetof(struct entry_draft, permit), 0, 0, true,
+		.effect = EFFECT_POLICY},
 	/*
 	 * A large community (RFC 8092), as `64512:1:2`. A part may be `*`, a range or `peer`, as
 	 * in a community list.
 	 */
-	{"large_community", config_take_text, offsetof(struct entry_draft, community), 1, 0, true},
+	{"large_community", config_take_text, offsetof(struct entry_draft, community), 1, 0, true,
+		.effect = EFFECT_POLICY},
 	/*
 	 * Number of the entry in lines of the shell, greater than the numbers before. Default:
-	 * none. Effect: none.
+	 * none.
 	 */
-	{"seq", config_take_u32, offsetof(struct entry_draft, seq), 1, UINT32_MAX},
+	{"seq", config_take_u32, offsetof(struct entry_draft, seq), 1, UINT32_MAX,
+		.effect = EFFECT_NONE},
 };
 
-/* An entry of a list of extended communities. Effect: policy. */
+/* An entry of a list of extended communities. */
 static const struct config_key ext_community_entry_keys[] = {
 	/*
 	 * `permit`: a route that the entry matches is matched by the list. `deny`: the route is
 	 * not matched by the list.
 	 */
-	{"action", policy_take_action, offsetof(struct entry_draft, permit), 0, 0, true},
+	{"action", policy_take_action, offsetof(struct entry_draft, permit), 0, 0, true,
+		.effect = EFFECT_POLICY},
 	/*
 	 * An extended community: a route target (`rt:64512:1`, `rt:192.0.2.1:1`), a site of
 	 * origin (`soo:64512:1`), or any other as 16 hexadecimal digits after `0x`. A part of
 	 * a route target or site of origin may be `*`, a range or `peer`, as in a community list.
 	 */
-	{"ext_community", config_take_text, offsetof(struct entry_draft, community), 1, 0, true},
+	{"ext_community", config_take_text, offsetof(struct entry_draft, community), 1, 0, true,
+		.effect = EFFECT_POLICY},
 	/*
 	 * Number of the entry in lines of the shell, greater than the numbers before. Default:
-	 * none. Effect: none.
+	 * none.
 	 */
-	{"seq", config_take_u32, offsetof(struct entry_draft, seq), 1, UINT32_MAX},
+	{"seq", config_take_u32, offsetof(struct entry_draft, seq), 1, UINT32_MAX,
+		.effect = EFFECT_NONE},
 };
 
 /* The three tables differ in the name of the second key only. */
@@ -612,10 +625,10 @@ take_list_name(CONFIG_TAKE_ARGS)
 	config_take_name(c, at, value, key, &ignored);
 }
 
-/* A list of prefixes. Effect: policy. */
+/* A list of prefixes. */
 static const struct config_key prefix_list_keys[] = {
 	/* Name by which policies refer to the list. */
-	{"name", take_list_name, 0, 0, 0, true},
+	{"name", take_list_name, 0, 0, 0, true, .effect = EFFECT_POLICY},
 	/*
 	 * Entries of the list. The first entry that matches decides; without a matching entry
 	 * the list does not match.
@@ -623,10 +636,10 @@ static const struct config_key prefix_list_keys[] = {
 	{"entries", take_prefix_entries, 0, 0, 0, true},
 };
 
-/* A list of regular expressions for AS paths. Effect: policy. */
+/* A list of regular expressions for AS paths. */
 static const struct config_key as_path_list_keys[] = {
 	/* Name by which policies refer to the list. */
-	{"name", take_list_name, 0, 0, 0, true},
+	{"name", take_list_name, 0, 0, 0, true, .effect = EFFECT_POLICY},
 	/*
 	 * Entries of the list. The first entry that matches decides; without a matching entry
 	 * the list does not match.
@@ -634,10 +647,10 @@ static const struct config_key as_path_list_keys[] = {
 	{"entries", take_as_path_entries, 0, 0, 0, true},
 };
 
-/* A list of communities, large communities or extended communities. Effect: policy. */
+/* A list of communities, large communities or extended communities. */
 static const struct config_key community_list_keys[] = {
 	/* Name by which policies refer to the list. */
-	{"name", take_list_name, 0, 0, 0, true},
+	{"name", take_list_name, 0, 0, 0, true, .effect = EFFECT_POLICY},
 	/*
 	 * Entries of the list. A route matches an entry when the route has that community. The
 	 * first entry that matches decides; without a matching entry the list does not match.
@@ -645,12 +658,12 @@ static const struct config_key community_list_keys[] = {
 	{"entries", take_community_entries, 0, 0, 0, true},
 };
 
-/* A set of AS numbers. Effect: policy. */
+/* A set of AS numbers. */
 static const struct config_key as_set_keys[] = {
 	/* Name by which policies refer to the set. */
-	{"name", take_list_name, 0, 0, 0, true},
+	{"name", take_list_name, 0, 0, 0, true, .effect = EFFECT_POLICY},
 	/* AS numbers, and ranges as `"64512-64520"`. */
-	{"asns", take_asns, 0, 0, 0, true},
+	{"asns", take_asns, 0, 0, 0, true, .effect = EFFECT_POLICY},
 };
 
 static const struct config_key *const list_keys[LIST_KINDS] = {

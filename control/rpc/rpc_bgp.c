@@ -78,9 +78,12 @@ static const struct rpc_field offered_fields[] = {
 };
 
 static const struct rpc_field refresh_fields[] = {
-	{FAMILY_NUMBER(requests_sent) "ROUTE-REFRESH requests sent to the peer."},
-	{FAMILY_NUMBER(requests_received) "ROUTE-REFRESH requests from the peer."},
-	{FAMILY_NUMBER(served) "Walks through the table that were sent for these requests."},
+	{FAMILY_NUMBER(requests_sent) "ROUTE-REFRESH requests sent to the peer.",
+		COUNTER("keel_peer_refresh_requests_sent")},
+	{FAMILY_NUMBER(requests_received) "ROUTE-REFRESH requests from the peer.",
+		COUNTER("keel_peer_refresh_requests_received")},
+	{FAMILY_NUMBER(served) "Walks through the table that were sent for these requests.",
+		COUNTER("keel_peer_refresh_served")},
 	{FAMILY_NUMBER(
 		coalesced) "Requests answered by a walk that also answers an earlier request."},
 	{FAMILY_NUMBER(borr_sent) "BoRR messages sent (RFC 7313)."},
@@ -88,7 +91,8 @@ static const struct rpc_field refresh_fields[] = {
 	{FAMILY_NUMBER(borr_received) "BoRR messages received."},
 	{FAMILY_NUMBER(eorr_received) "EoRR messages received."},
 	{IN_NUMBER(stale_swept) "Routes deleted because the peer did not announce them again "
-				"within a refresh."},
+				"within a refresh.",
+		COUNTER("keel_peer_stale_swept")},
 	{IN_NUMBER(borr_ignored) "BoRR messages that began no refresh."},
 	{0},
 };
@@ -96,7 +100,9 @@ static const struct rpc_field refresh_fields[] = {
 static const struct rpc_field update_group_fields[] = {
 	{GROUP_NUMBER(id) "Number of the update group; never used again."},
 	{GROUP_NUMBER(members) "Peers in the group."},
-	{GROUP_NUMBER(behind) "Peers that are behind the others and are served separately."},
+	{GROUP_NUMBER(behind) "Peers that are behind the others and are served separately.",
+		GAUGE("keel_peer_group_behind",
+			"Members of the update group of the peer that are behind the others.")},
 	{GROUP_NUMBER(walks) "Walks for initial tables and refreshes."},
 	{GROUP_NUMBER(policy_walks) "Walks for changed export policies."},
 	{GROUP_NUMBER(messages) "UPDATE messages packed once for all members."},
@@ -115,24 +121,31 @@ static const struct rpc_field update_group_fields[] = {
 };
 
 static const struct rpc_field max_prefixes_fields[] = {
-	{FAMILY_NUMBER_AS("limit", max_prefixes) "The limit."},
+	{FAMILY_NUMBER_AS("limit", max_prefixes) "The limit.",
+		GAUGE("keel_peer_prefix_limit", "Limit of prefixes, where `max_prefixes` is set.")},
 	{"action", "warning|shutdown|discard", "What happens beyond the limit."},
 	{FAMILY_NUMBER_AS("threshold_percent",
 		max_prefixes_threshold) "The part of the limit that raises an alarm."},
 	{FAMILY_FLAG_AS(
-		"exceeded", max_prefixes_exceeded) "The limit was exceeded in this session."},
+		 "exceeded", max_prefixes_exceeded) "The limit was exceeded in this session.",
+		GAUGE("keel_peer_prefix_limit_exceeded",
+			"1 after the limit of prefixes was exceeded.")},
 	{FAMILY_NUMBER_AS("restart_s?",
 		max_prefixes_restart_s) "Seconds until a session that was shut down starts again."},
 	{0},
 };
 
 static const struct rpc_field max_prefixes_out_fields[] = {
-	{CONFIG_NUMBER_AS("limit", max_prefixes_out) "The limit."},
+	{CONFIG_NUMBER_AS("limit", max_prefixes_out) "The limit.",
+		GAUGE("keel_peer_advertised_limit",
+			"Limit of advertised prefixes, where `max_prefixes_out` is set.")},
 	{"action", "warning|shutdown", "What happens beyond the limit."},
 	{CONFIG_NUMBER_AS("threshold_percent",
 		max_prefixes_out_threshold) "The part of the limit that raises an alarm."},
 	{FAMILY_FLAG_AS("exceeded",
-		max_prefixes_out_exceeded) "The limit is exceeded, or was when the session ended."},
+		 max_prefixes_out_exceeded) "The limit is exceeded, or was when the session ended.",
+		GAUGE("keel_peer_advertised_limit_exceeded",
+			"1 while the limit of advertised prefixes is exceeded.")},
 	{FAMILY_NUMBER_AS("exceeded_total",
 		max_prefixes_out_passed) "Times the limit was exceeded, over all sessions."},
 	{0},
@@ -145,21 +158,28 @@ static const struct rpc_field refused_fields[] = {
 		"`cluster-loop`, `first-as`, `as-path-length`, `as-set`, `next-hop`, `no-policy`, "
 		"`policy`, `blackhole`, "
 		"`prefix-limit`, `unusable-prefix`, `unusable-label`, `route-leak`, "
-		"`not-installed`."},
+		"`not-installed`.",
+		COUNTER("keel_peer_refused",
+			"Prefixes refused since the session came up, by cause.")},
 	{0},
 };
 
 static const struct rpc_field family_fields[] = {
 	{IN_NUMBER(received) "Routes stored: the accepted ones and, with `keep_all_routes`, the "
-			     "rejected ones."},
-	{IN_NUMBER(accepted) "Routes that the import policy accepts."},
-	{IN_NUMBER(rejected_total) "Prefixes refused since the session came up."},
-	{FAMILY_NUMBER(advertised) "Routes advertised to the peer."},
+			     "rejected ones.",
+		GAUGE("keel_peer_routes_received", "Routes stored.")},
+	{IN_NUMBER(accepted) "Routes that the import policy accepts.",
+		GAUGE("keel_peer_routes_accepted")},
+	{IN_NUMBER(rejected_total) "Prefixes refused since the session came up.",
+		COUNTER("keel_peer_routes_rejected")},
+	{FAMILY_NUMBER(advertised) "Routes advertised to the peer.",
+		GAUGE("keel_peer_routes_advertised")},
 	{FAMILY_FLAG(negotiated) "The session carries the family."},
 	{FAMILY_FLAG(end_of_rib_received) "The peer has sent its whole table once."},
 	{FAMILY_FLAG(end_of_rib_sent) "The whole table was sent to the peer once."},
 	{CONFIG_FLAG(keep_all_routes) "Routes are kept as received."},
-	{FAMILY_FLAG(slow) "The peer takes the routes of the family slowly (`slow_peer`)."},
+	{FAMILY_FLAG(slow) "The peer takes the routes of the family slowly (`slow_peer`).",
+		GAUGE("keel_peer_slow", "1 while the peer is slow.")},
 	{FAMILY_FLAG(graceful_restart) "The peer keeps the family across its restart."},
 	{FAMILY_FLAG(forwarding_kept) "The peer kept its forwarding state (F bit)."},
 	{FAMILY_FLAG(retained) "Routes of an earlier session are kept until the peer returns."},
@@ -176,7 +196,8 @@ static const struct rpc_field family_fields[] = {
 		"again: the reason."},
 	{"update_group?", "object", "The peers that share UPDATE messages with this peer.",
 		update_group_fields},
-	{FAMILY_NUMBER_AS("slow_total", slow_count) "Times the peer became slow."},
+	{FAMILY_NUMBER_AS("slow_total", slow_count) "Times the peer became slow.",
+		COUNTER("keel_peer_slow_detections")},
 	{"refused", "object", "Refused prefixes by cause; a cause that never occurred is absent.",
 		refused_fields},
 	{"max_prefixes?", "object", "The limit of prefixes, where one is set.",
@@ -184,7 +205,8 @@ static const struct rpc_field family_fields[] = {
 	{"max_prefixes_out?", "object", "The limit of advertised prefixes, where one is set.",
 		max_prefixes_out_fields},
 	{"blackholed_total?", "integer",
-		"Announcements accepted by `blackhole` since the session came up (RFC 7999)."},
+		"Announcements accepted by `blackhole` since the session came up (RFC 7999).",
+		COUNTER("keel_peer_blackholed")},
 	{0},
 };
 
@@ -199,7 +221,8 @@ static const struct rpc_field falls_fields[] = {
 		"`received cease/administrative-reset`; `lost connection-closed`, `lost "
 		"connection-lost`, `lost link-down`, `lost new-connection`, `lost other`. Twelve "
 		"causes; further "
-		"ones count as `lost other`."},
+		"ones count as `lost other`.",
+		COUNTER("keel_peer_session_ends", "Ends of established sessions, by cause.")},
 	{0},
 };
 
@@ -217,26 +240,42 @@ static const struct rpc_field peer_fields[] = {
 	{"group", "string|null", "The group that the peer inherits from."},
 	{"type", "internal|external", "Whether the peer is in the AS of this router."},
 	{"state", "idle|connect|active|open-sent|open-confirm|established",
-		"State of the session (RFC 4271 8.2.2)."},
-	{"uptime_s", "number", "Seconds since the session is established; 0 when it is not."},
-	{VIEW_NUMBER(established_count) "Times the session was established."},
+		"State of the session (RFC 4271 8.2.2).",
+		GAUGE("keel_peer_established", "1 while the session is established.")},
+	{"uptime_s", "number", "Seconds since the session is established; 0 when it is not.",
+		GAUGE("keel_peer_uptime_seconds", "Time since the session is established.")},
+	{VIEW_NUMBER(established_count) "Times the session was established.",
+		COUNTER("keel_peer_sessions")},
 	{"last_error", "string",
 		"Why the last session ended or the last attempt failed; \"\" when there was no "
 		"error."},
 	{"capabilities", "object", "Capabilities of both sides.", capabilities_fields},
 	{"families", "object", "The configured address families, by name.", families_fields},
 	{VIEW_NUMBER(hold_time_s) "Negotiated hold time; 0 when there is none."},
-	{VIEW_NUMBER(messages_received) "Messages from the peer."},
-	{VIEW_NUMBER(messages_sent) "Messages to the peer."},
-	{VIEW_NUMBER(updates_received) "UPDATE messages from the peer."},
-	{VIEW_NUMBER(updates_sent) "UPDATE messages to the peer."},
+	{VIEW_NUMBER(messages_received) "BGP messages from the peer.",
+		COUNTER("keel_peer_messages_received")},
+	{VIEW_NUMBER(messages_sent) "BGP messages to the peer.",
+		COUNTER("keel_peer_messages_sent")},
+	{VIEW_NUMBER(updates_received) "UPDATE messages from the peer.",
+		COUNTER("keel_peer_updates_received")},
+	{VIEW_NUMBER(updates_sent) "UPDATE messages to the peer.",
+		COUNTER("keel_peer_updates_sent")},
 	{VIEW_NUMBER(hold_rearmed) "Times the hold timer was extended because received octets were "
 				   "still unread."},
 	{VIEW_NUMBER(keepalive_late_ns) "Longest delay of a KEEPALIVE to this peer."},
 	{"falls", "object", "Ends of established sessions by cause.", falls_fields},
-	{VIEW_NUMBER(output_octets) "Octets for the peer that the kernel has not accepted."},
-	{VIEW_NUMBER(input_octets) "Octets of the peer that are read and not handled."},
-	{"memory_bytes", "integer", "Memory that the routes of the peer take."},
+	{VIEW_NUMBER(output_octets) "Octets for the peer that the kernel has not accepted.",
+		GAUGE("keel_peer_output_octets")},
+	{VIEW_NUMBER(input_octets) "Octets of the peer that are read and not handled.",
+		GAUGE("keel_peer_input_octets")},
+	{VIEW_NUMBER_AS("rtt_us",
+		 socket.rtt_us) "Round-trip time of the connection, smoothed; 0 without a session.",
+		GAUGE("keel_peer_rtt_microseconds")},
+	{VIEW_NUMBER_AS("retransmits",
+		 socket.retransmits) "Segments sent again since the connection began.",
+		GAUGE("keel_peer_retransmits")},
+	{"memory_bytes", "integer", "Memory that the routes of the peer take.",
+		GAUGE("keel_peer_memory_bytes")},
 	{"swapped_labels?", "object",
 		"MPLS labels of this router for VPN routes of the peer; of dynamic peers those of "
 		"all dynamic peers of the group.",

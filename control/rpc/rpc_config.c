@@ -991,20 +991,24 @@ static const struct rpc_field forwarder_fields[] = {
 	{0},
 };
 static const struct rpc_field count_fields[] = {
-	{"*", "integer", "Kind of the alarm; see ALARMS."},
+	{"*", "integer", "Kind of the alarm; see ALARMS.",
+		GAUGE("keel_alarms", "Alarms that are raised now, by kind.")},
 	{0},
 };
 static const struct rpc_field info_result[] = {
 	{"version", "string", "Version of keeld."},
 	{"hostname?", "string", "`management.hostname`."},
-	{"uptime_s", "number", "Seconds since the start."},
+	{"uptime_s", "number", "Seconds since the start.",
+		GAUGE("keel_uptime_seconds", "Time since the daemon started.")},
 	{"dpdk_version", "string", "Version of DPDK; \"\" without a data plane."},
 	{"pid", "integer", "Process id of keeld."},
 	{"dataplane", "boolean", "keeld forwards packets."},
 	{"generation", "integer", "Generation of the forwarding tables; 0 without a data plane."},
-	{"revision", "integer", "Revision of the running configuration."},
+	{"revision", "integer", "Revision of the running configuration.",
+		GAUGE("keel_configuration_revision")},
 	{"policy_limit_hits", "integer",
-		"Routes rejected because a regular expression exceeded its match limit."},
+		"Routes rejected because a regular expression exceeded its match limit.",
+		COUNTER("keel_policy_match_errors")},
 	{"restart_required", "string[]",
 		"Keys of the running document that are read at start and differ from the start: a "
 		"restart of keeld takes the values."},

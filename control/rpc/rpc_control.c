@@ -111,17 +111,24 @@ control_stats_reset(struct rpc_env *env, json_t *params, struct rpc_call *call) 
 
 static const struct rpc_field thread_fields[] = {
 	{"name", "string", "Name of the thread."},
-	{"cpu_s", "number", "Processor time since the start."},
-	{"late_turns", "integer", "Turns of its loop that lasted 1 s or longer."},
-	{"slice_ns", "object", "Slices of work of 10 us or longer.", rpc_histogram_fields},
-	{"turn_ns", "object", "Turns of 10 us or longer, without sleep.", rpc_histogram_fields},
+	{"cpu_s", "number", "Processor time since the start.",
+		COUNTER("keel_thread_cpu_seconds", "Processor time of a control thread.")},
+	{"late_turns", "integer", "Turns of a control thread that lasted 1 s or longer.",
+		COUNTER("keel_thread_late_turns")},
+	{"slice_ns", "object", "Slices of work of 10 us or longer.", rpc_histogram_fields,
+		SUMMARY("keel_thread_slice_seconds",
+			"Slices of work that lasted 10 us or longer; a slice may take 1 ms.")},
+	{"turn_ns", "object", "Turns of 10 us or longer, without sleep.", rpc_histogram_fields,
+		SUMMARY("keel_thread_turn_seconds",
+			"Turns of a thread's loop that lasted 10 us or longer, without sleep.")},
 	{0},
 };
 static const struct rpc_field log_fields[] = {
-	{"written", "integer", "Log lines written."},
+	{"written", "integer", "Log lines written.", COUNTER("keel_log_lines")},
 	{"lost", "integer",
-		"Log lines lost because standard error was not read, or its disk was full."},
-	{"waiting", "integer", "Log lines not written yet."},
+		"Log lines lost because standard error was not read, or its disk was full.",
+		COUNTER("keel_log_lines_lost")},
+	{"waiting", "integer", "Log lines not written yet.", GAUGE("keel_log_lines_waiting")},
 	{0},
 };
 static const struct rpc_field rpc_fields[] = {
@@ -130,12 +137,16 @@ static const struct rpc_field rpc_fields[] = {
 	{0},
 };
 static const struct rpc_field process_fields[] = {
-	{"cpu_s", "number", "Processor time of all threads, workers included."},
-	{"resident_bytes", "integer", "Resident memory."},
-	{"virtual_bytes", "integer", "Virtual memory."},
-	{"open_fds", "integer", "Open descriptors."},
-	{"max_fds", "integer", "Limit of open descriptors."},
-	{"started_s", "number", "Unix time of the start."},
+	{"cpu_s", "number", "Processor time of all threads, workers included.",
+		COUNTER("keel_process_cpu_seconds")},
+	{"resident_bytes", "integer", "Resident memory.",
+		GAUGE("keel_process_resident_memory_bytes", "Resident memory of the process.")},
+	{"virtual_bytes", "integer", "Virtual memory.",
+		GAUGE("keel_process_virtual_memory_bytes", "Virtual memory of the process.")},
+	{"open_fds", "integer", "Open descriptors.", GAUGE("keel_process_open_fds")},
+	{"max_fds", "integer", "Limit of open descriptors.", GAUGE("keel_process_max_fds")},
+	{"started_s", "number", "Unix time of the start of the daemon.",
+		GAUGE("keel_process_start_time_seconds")},
 	{0},
 };
 static const struct rpc_field stats_result[] = {
@@ -146,9 +157,10 @@ static const struct rpc_field stats_result[] = {
 		"alarms, else one each 0.5 s."},
 	{"threads", "object[]", "The control threads.", thread_fields},
 	{"keepalive_late_ns", "object", "How late KEEPALIVE messages were sent.",
-		rpc_histogram_fields},
+		rpc_histogram_fields, SUMMARY("keel_keepalive_late_seconds")},
 	{"log", "object", "The log.", log_fields},
-	{"commits", "integer", "Commits, rollbacks and reloads since the start."},
+	{"commits", "integer", "Commits, rollbacks and reloads since the start.",
+		COUNTER("keel_commits", "Commits of configurations.")},
 	{"rpc", "object", "Calls of methods since the start.", rpc_fields},
 	{"process", "object", "The process.", process_fields},
 	{0},

@@ -82,6 +82,8 @@ field_schema(const struct rpc_field *f, bool described)
 		allow_null(schema);
 	if (described && f->text != NULL)
 		json_object_set_new(schema, "description", json_string(f->text));
+	if (f->metric != NULL)
+		json_object_set_new(schema, "x-metric", json_string(f->metric));
 	return schema;
 }
 

@@ -178,31 +178,43 @@ rpc_fib_mark(struct rpc_env *env)
 static const struct rpc_field fib_table_fields[] = {
 	{"vrf", "string", "VRF."},
 	{"family", "family", "Address family."},
-	{FIB_NUMBER_AS("routes", installed) "Prefixes installed."},
+	{FIB_NUMBER_AS("routes", installed) "Prefixes installed.",
+		GAUGE("keel_fib_routes", "Prefixes in the forwarding tables.")},
 	{FIB_NUMBER(groups_used) "Second-level groups in use."},
-	{FIB_NUMBER(memory_bytes) "Memory of the table."},
-	{FIB_NUMBER(writes) "Entries changed since the start."},
-	{FIB_NUMBER(not_installed) "Prefixes for which the table has no room."},
+	{FIB_NUMBER(memory_bytes) "Memory of the forwarding table.",
+		GAUGE("keel_fib_memory_bytes")},
+	{FIB_NUMBER(writes) "Entries changed since the start.",
+		COUNTER("keel_fib_writes", "Entries changed.")},
+	{FIB_NUMBER(not_installed) "Prefixes for which the forwarding table has no room.",
+		GAUGE("keel_fib_not_installed")},
 	{0},
 };
 static const struct rpc_field fib_stats_result[] = {
-	{FIB_NUMBER(generation) "Generation of the tables: the number of commits."},
+	{FIB_NUMBER(generation) "Generation of the tables: the number of commits.",
+		GAUGE("keel_fib_generation", "Generation of the forwarding tables.")},
 	{"tables", "object[]", "The tables.", fib_table_fields},
-	{FIB_NUMBER(commits) "Transactions."},
-	{FIB_NUMBER(commits_delayed) "Transactions delayed by a worker that did not run."},
-	{FIB_NUMBER(grace_late) "Grace periods that lasted longer than `late_after_ns`."},
+	{FIB_NUMBER(commits) "Transactions.",
+		COUNTER("keel_fib_commits", "Transactions of the forwarding tables.")},
+	{FIB_NUMBER(commits_delayed) "Transactions delayed by a worker that did not run.",
+		COUNTER("keel_fib_commits_delayed")},
+	{FIB_NUMBER(grace_late) "Grace periods that lasted longer than `late_after_ns`.",
+		COUNTER("keel_fib_grace_late")},
 	{"late_after_ns", "integer", "When a grace period counts as late."},
 	{FIB_NUMBER(rebuilds) "Times a table was built anew."},
 	{"link_last_ns", "integer",
 		"From the last loss of a link until packets took their other paths."},
-	{"commit_ns", "object", "Duration of a transaction.", rpc_histogram_fields},
-	{"grace_ns", "object", "Until no worker used the replaced entries.", rpc_histogram_fields},
-	{"update_to_fib_ns", "object", "From reading an UPDATE to its change in the tables.",
-		rpc_histogram_fields},
+	{"commit_ns", "object", "Duration of a transaction.", rpc_histogram_fields,
+		SUMMARY("keel_fib_commit_seconds")},
+	{"grace_ns", "object", "Time until no worker used the replaced entries.",
+		rpc_histogram_fields, SUMMARY("keel_fib_grace_seconds")},
+	{"update_to_fib_ns", "object",
+		"From reading an UPDATE to its change in the forwarding tables.",
+		rpc_histogram_fields, SUMMARY("keel_update_to_fib_seconds")},
 	{"update_to_workers_ns", "object",
-		"From reading an UPDATE until all workers use the change.", rpc_histogram_fields},
+		"From reading an UPDATE until all workers use the change.", rpc_histogram_fields,
+		SUMMARY("keel_update_to_workers_seconds")},
 	{"link_ns", "object", "From the loss of a link until packets took their other paths.",
-		rpc_histogram_fields},
+		rpc_histogram_fields, SUMMARY("keel_link_loss_seconds")},
 	{0},
 };
 
@@ -414,11 +426,16 @@ rpc_port_of(
 
 #define HOST_NUMBER(member) RPC_NUMBER(#member, 0, struct host_counters, member)
 static const struct rpc_field host_class_fields[] = {
-	{HOST_NUMBER(passed) "Packets handed to the kernel."},
+	{HOST_NUMBER(passed) "Packets handed to the kernel.",
+		COUNTER("keel_host_passed",
+			"Packets for this router handed to the kernel, by class.")},
 	{HOST_NUMBER(
-		policed) "Packets above the limit of the class (`dataplane.policing`), dropped."},
+		 policed) "Packets above the limit of the class (`dataplane.policing`), dropped.",
+		COUNTER("keel_host_policed",
+			"Packets for this router above the limit of their class.")},
 	{HOST_NUMBER(
-		lost) "Packets dropped because the host thread or the kernel did not take them."},
+		 lost) "Packets dropped because the host thread or the kernel did not take them.",
+		COUNTER("keel_host_lost", "Packets for this router that the kernel did not take.")},
 	{0},
 };
 
@@ -530,11 +547,14 @@ static const struct rpc_field port_drop_fields[] = {
 		"Packets lost for this reason: `rx-missed` (receive queue full), `rx-error` "
 		"(refused by "
 		"the device), `rx-no-buffer` (times without a free packet buffer), and of AF_XDP "
-		"`xdp-rx-dropped`, `xdp-ring-full` and `xdp-invalid`."},
+		"`xdp-rx-dropped`, `xdp-ring-full` and `xdp-invalid`.",
+		COUNTER("keel_port_drops", "Packets that a port lost, by reason.")},
 	{0},
 };
 static const struct rpc_field driver_fields[] = {
-	{"*", "integer", "A counter of the driver; the name is the driver's."},
+	{"*", "integer", "A counter of the driver; the name is the driver's.",
+		COUNTER("keel_port_driver", "Counters of the driver of a port (xstats of DPDK), by "
+					    "the name that the driver uses.")},
 	{0},
 };
 static const struct rpc_field queue_fields[] = {
@@ -545,19 +565,23 @@ static const struct rpc_field port_fields[] = {
 	{"name", "string", "Name of the port."},
 	{"state", "up|down|missing|failed",
 		"`down`: no link. `missing`: the device, or an interface that the port needs, was "
-		"removed. `failed`: the driver reported a fault, or the port did not start."},
+		"removed. `failed`: the driver reported a fault, or the port did not start.",
+		GAUGE("keel_port_up", "1 while the port has a link.")},
 	{"reason", "string|null", "Why the port is not `up`; null while it is."},
 	{"speed_mbps", "integer|null",
-		"Speed of the link in Mbit/s. Null, as the members below, while it is not known."},
+		"Speed of the link in Mbit/s. Null, as the members below, while it is not known.",
+		GAUGE("keel_port_speed_mbps", "Speed of the link in Mbit/s, where it is known.")},
 	{"duplex", "half|full|null", "Duplex mode."},
 	{"autoneg", "on|off|null", "Autonegotiation of the speed."},
 	{"fec", "off|auto|base-r|rs|llrs|null", "Forward error correction in use."},
-	{PORT_NUMBER(rx_packets) "Packets received."},
-	{PORT_NUMBER(tx_packets) "Packets sent."},
-	{PORT_NUMBER(rx_bytes) "Octets received."},
-	{PORT_NUMBER(tx_bytes) "Octets sent."},
-	{PORT_NUMBER(rx_missed) "Packets lost because the receive queue was full."},
-	{PORT_NUMBER(tx_dropped) "Packets dropped because the transmit queue was full."},
+	{PORT_NUMBER(rx_packets) "Packets received.", COUNTER("keel_port_rx_packets")},
+	{PORT_NUMBER(tx_packets) "Packets sent.", COUNTER("keel_port_tx_packets")},
+	{PORT_NUMBER(rx_bytes) "Octets received.", COUNTER("keel_port_rx_bytes")},
+	{PORT_NUMBER(tx_bytes) "Octets sent.", COUNTER("keel_port_tx_bytes")},
+	{PORT_NUMBER(rx_missed) "Packets lost because the receive queue was full.",
+		COUNTER("keel_port_rx_missed")},
+	{PORT_NUMBER(tx_dropped) "Packets dropped because the transmit queue was full.",
+		COUNTER("keel_port_tx_dropped")},
 	{PORT_NUMBER(xdp_rx_dropped) "AF_XDP: packets that the kernel dropped."},
 	{PORT_NUMBER(xdp_rx_ring_full) "AF_XDP: packets lost because the ring was full."},
 	{PORT_NUMBER(xdp_fill_empty) "AF_XDP: times the kernel found no free buffer."},
@@ -604,22 +628,28 @@ counter(const _Atomic uint64_t *c)
 #define WORKER_NUMBER(member) RPC_NUMBER(#member, 0, struct worker_stats, member)
 #define WORKER_NUMBER_AS(name, member) RPC_NUMBER(name, 0, struct worker_stats, member)
 static const struct rpc_field drop_fields[] = {
-	{"*", "integer", "Packets dropped for this reason; see DROP REASONS."},
+	{"*", "integer", "Packets dropped for this reason; see DROP REASONS.",
+		COUNTER("keel_worker_drops", "Packets dropped, by reason.")},
 	{0},
 };
 static const struct rpc_field worker_fields[] = {
 	{"cpu", "integer", "CPU of the worker."},
-	{WORKER_NUMBER_AS("received_ipv4", received_v4) "IPv4 packets received."},
-	{WORKER_NUMBER_AS("received_ipv6", received_v6) "IPv6 packets received."},
-	{WORKER_NUMBER(forwarded) "Packets forwarded."},
+	{WORKER_NUMBER_AS("received_ipv4", received_v4) "IPv4 packets received.",
+		COUNTER("keel_worker_received_ipv4")},
+	{WORKER_NUMBER_AS("received_ipv6", received_v6) "IPv6 packets received.",
+		COUNTER("keel_worker_received_ipv6")},
+	{WORKER_NUMBER(forwarded) "Packets forwarded.", COUNTER("keel_worker_forwarded")},
 	{WORKER_NUMBER(originated) "Packets of this router sent: the kernel's, and ICMP errors."},
 	{WORKER_NUMBER(injected) "Packets taken over from the kernel."},
-	{WORKER_NUMBER(icmp_errors) "ICMP errors made."},
-	{WORKER_NUMBER(fragments) "Fragments sent, made of larger IPv4 packets."},
+	{WORKER_NUMBER(icmp_errors) "ICMP errors made.", COUNTER("keel_worker_icmp_errors")},
+	{WORKER_NUMBER(fragments) "Fragments sent, made of larger IPv4 packets.",
+		COUNTER("keel_worker_fragments")},
 	{"drops", "object", "Dropped packets by reason.", drop_fields},
-	{WORKER_NUMBER(punted) "Packets handed to the kernel."},
-	{WORKER_NUMBER(waiting) "Packets that wait now for the address of a neighbour."},
-	{"loop_gap_ns", "object", "Time between two polls.", rpc_histogram_fields},
+	{WORKER_NUMBER(punted) "Packets handed to the kernel.", COUNTER("keel_worker_punted")},
+	{WORKER_NUMBER(waiting) "Packets that wait for the link-layer address of a neighbour.",
+		GAUGE("keel_worker_waiting")},
+	{"loop_gap_ns", "object", "Time between two polls of a worker.", rpc_histogram_fields,
+		SUMMARY("keel_worker_loop_gap_seconds")},
 	{"cycles_per_packet", "number", "Processor cycles for each packet, while packets come."},
 	{0},
 };
@@ -648,7 +678,9 @@ static const struct rpc_field neighbor_room_fields[] = {
 			   "quarter of "
 			   "the kernel's table; and looks at next hops that wait, because 128 of "
 			   "the port "
-			   "did not answer."},
+			   "did not answer.",
+		COUNTER("keel_neighbor_requests_held",
+			"Requests for neighbours held back because others are not answered.")},
 	{ROOM_NUMBER(ended) "Requests without an answer for 200 ms, of next hops for a second, "
 			    "that made room "
 			    "for "
@@ -656,7 +688,9 @@ static const struct rpc_field neighbor_room_fields[] = {
 	{ROOM_NUMBER(released) "Neighbours that are not kept resolved any more: more than half of "
 			       "the kernel's "
 			       "table have answered."},
-	{ROOM_NUMBER(refused) "Requests refused by the kernel because its table is full."},
+	{ROOM_NUMBER(refused) "Requests for neighbours refused by the kernel because its table is "
+			      "full.",
+		COUNTER("keel_neighbor_requests_refused")},
 	{0},
 };
 

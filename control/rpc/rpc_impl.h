@@ -88,7 +88,15 @@ struct rpc_field {
 		size_t at, size; /* in object number `of`; size 0: no such member */
 		unsigned of;
 	} from;
+	const char *metric; /* GAUGE(), COUNTER() or SUMMARY(): its name at /metrics */
 };
+/*
+ * A row that is also a metric of keel-http; scripts/reference makes control/http/http_metrics.def of them. NAME without the _total of a counter. The
+ * text of the row is the help, unless a second argument has another help.
+ */
+#define GAUGE(name, ...) .metric = (name)
+#define COUNTER(name, ...) .metric = (name)
+#define SUMMARY(name, ...) .metric = (name)
 /* The begin of a row of type integer or boolean, before its text: {RPC_NUMBER("name", 0, struct s, member) "Text."}. */
 #define RPC_ROW(word, kind, number, s, member)                                                     \
 	.name = word, .type = kind,                                                                \

@@ -46,8 +46,10 @@ page_peek(void *arg) RUNS_ON(role_session)
 {
 	struct rpc_page *p = arg;
 
-	for (unsigned i = 0; i < p->count; i++)
+	for (unsigned i = 0; i < p->count; i++) {
 		p->found[i] = session_peek(p->env->layers->speaker, p->id[i], &p->view[i]);
+		session_peek_socket(p->env->layers->speaker, p->id[i], &p->view[i]);
+	}
 }
 
 /* The sessions of the first `count` peers, at most a page. Lent until the next call. NULL: out of memory. */

@@ -1123,8 +1123,8 @@ static const struct rpc_field lookup_result[] = {
 static const struct rpc_field table_fields[] = {
 	{"vrf", "string", "VRF."},
 	{"family", "family", "Address family."},
-	{"prefixes", "integer", "Destinations."},
-	{"paths", "integer", "Paths to them."},
+	{"prefixes", "integer", "Destinations.", GAUGE("keel_rib_prefixes")},
+	{"paths", "integer", "Paths to them.", GAUGE("keel_rib_paths", "Paths to destinations.")},
 	{"attribute_sets", "integer", "Attribute sets that the paths share, of all tables."},
 	{"memory_bytes", "integer", "Memory of all tables."},
 	{"tombstones", "integer", "Destinations without a path whose id is not free yet."},

@@ -168,6 +168,23 @@ syn_ttl(int fd)
 	return header[0] >> 4 == 6 ? header[7] : header[8];
 }
 
+struct host_socket_options
+host_socket_options_of(const struct config_peer *k, const struct netns *netns)
+{
+	struct host_socket_options o = {
+		.vrf = k->vrf, .netns = netns, .source = k->source, .password = k->password};
+
+	o.ttl = k->multihop != 0 ? k->multihop : k->external ? 1 : 0;
+	if (k->gtsm) { /* RFC 5082 3: `multihop` is the maximum distance in hops */
+		o.ttl = 255;
+		o.min_ttl = (uint8_t)(k->multihop != 0 ? 256 - k->multihop : 255);
+	}
+	/* A link-local source has the same zone as the peer. */
+	if (addr_is_link_local(&o.source) && o.source.zone == 0)
+		o.source.zone = k->addr.zone;
+	return o;
+}
+
 int
 host_socket_apply(int fd, const struct host_socket_options *o, const struct ip_addr *peer)
 {
@@ -326,6 +343,18 @@ host_socket_accept(int listener, const struct netns *netns, struct ip_addr *peer
 	sockaddr_to((struct sockaddr *)&ss, peer, port);
 	netns_leave(netns);
 	return fd;
+}
+
+struct host_socket_view
+host_socket_peek(int fd)
+{
+	struct tcp_info info = {0};
+	socklen_t len = sizeof(info);
+
+	if (getsockopt(fd, IPPROTO_TCP, TCP_INFO, &info, &len) != 0)
+		return (struct host_socket_view){0};
+	return (struct host_socket_view){
+		.rtt_us = info.tcpi_rtt, .retransmits = info.tcpi_total_retrans};
 }
 
 void

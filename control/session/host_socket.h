@@ -8,6 +8,7 @@
  */
 #pragma once
 
+#include "control/config/config.h"
 #include "lpm/base/base.h"
 #include "lpm/base/prefix.h"
 
@@ -25,6 +26,10 @@ struct host_socket_options {
 	/* TCP-MD5: drop unsigned segments; NULL: no TCP-MD5. Lent for the call */
 	const char *password;
 };
+
+/* For both connections of a peer; the password is lent from `k`. */
+struct host_socket_options host_socket_options_of(
+	const struct config_peer *k, const struct netns *netns);
 
 #define HOST_SOCKET_PASSWORD_MAX 80 /* limit of the kernel */
 
@@ -51,6 +56,12 @@ int host_socket_accept(
  * SYN was below min_ttl, which the listener cannot check.
  */
 int host_socket_apply(int fd, const struct host_socket_options *o, const struct ip_addr *peer);
+
+/* What the kernel says of a connection; 0: unknown. */
+struct host_socket_view {
+	uint32_t rtt_us, retransmits;
+};
+struct host_socket_view host_socket_peek(int fd);
 
 /* The address of our end of a connected socket; AFI_NONE: none. */
 void host_socket_local(int fd, const struct netns *netns, struct ip_addr *out);

@@ -562,7 +562,7 @@ walks_resume(struct speaker *s) RUNS_ON(role_session)
 	int shard = journal_waiter(shard_journal(s->shards.at[0]), SHARD_PACE_ENTRIES / 2);
 
 	if (shard >= 0)
-		s->config.wake_shard(s->config.ctx, (unsigned)shard);
+		s->config.wake_shard(s->config.ctx, (unsigned)shard, false);
 }
 
 /* Unread entries of the slowest group. 0: exports have nothing to do, or the receivers of the slowest group have read nothing for LAG_PATIENCE_NS. */
@@ -749,71 +749,17 @@ session_gone(const struct speaker *s, struct peer_id id)
 	return peer_find(s, id) == NULL;
 }
 
-static bool
-timers_reset(const struct config_timers *a, const struct config_timers *b)
-{
-	return a->hold_s != b->hold_s; /* hold time is part of the OPEN */
-}
-
-static bool
-passwords_equal(const char *a, const char *b)
-{
-	return a == NULL || b == NULL ? a == b : strcmp(a, b) == 0;
-}
-
-static bool
-sites_differ(const struct config_peer *a, const struct config_peer *b)
-{
-	for (unsigned f = 0; f < FAMILY_COUNT; f++)
-		if (a->families[f].site_of_origin.v != b->families[f].site_of_origin.v)
-			return true;
-	return false;
-}
-
-bool
-session_update_resets(const struct config_peer *a, const struct config_peer *b)
-{
-	return !addr_equal(&a->addr, &b->addr) || a->tcp_port != b->tcp_port || a->asn != b->asn ||
-	       a->local_as != b->local_as || a->external != b->external ||
-	       a->shutdown != b->shutdown || !addr_equal(&a->source, &b->source) ||
-	       a->multihop != b->multihop || a->gtsm != b->gtsm ||
-	       !passwords_equal(a->password, b->password) ||
-	       a->route_reflector_client != b->route_reflector_client || a->role != b->role ||
-	       a->role_strict != b->role_strict || peer_families(a) != peer_families(b) ||
-	       a->rt_constraint != b->rt_constraint || sites_differ(a, b) ||
-	       timers_reset(&a->timers, &b->timers) ||
-	       a->capabilities.route_refresh != b->capabilities.route_refresh ||
-	       a->capabilities.enhanced_route_refresh != b->capabilities.enhanced_route_refresh ||
-	       a->capabilities.four_octet_as != b->capabilities.four_octet_as ||
-	       a->capabilities.extended_message != b->capabilities.extended_message ||
-	       a->capabilities.graceful_restart != b->capabilities.graceful_restart ||
-	       a->capabilities.extended_next_hop != b->capabilities.extended_next_hop;
-}
-
-/* Applies changed export rules to an established session. True: the change needs a reset. */
-static bool
-export_rules_change(struct peer *p, const struct config_peer *old) RUNS_ON(role_session)
-{
-	for (unsigned f = 0; f < FAMILY_COUNT; f++) {
-		const struct config_family *a = &old->families[f], *b = &p->config.families[f];
-
-		if (p->family[f].group == NULL)
-			continue;
-		if (a->send_communities != b->send_communities)
-			return true;
-	}
-	export_rules(p);
-	return false;
-}
-
 /* Applies `c` without a reset. False: a reset is needed. */
 static bool
 update_stays(struct peer *p, const struct config_peer *c, const struct session_policies *policies)
 	RUNS_ON(role_session)
 {
 	struct config_peer old = p->config;
+	unsigned families = 0;
 
-	if (session_update_resets(&old, c))
+	for (unsigned f = 0; f < FAMILY_COUNT; f++)
+		families |= (p->family[f].group != NULL) << f;
+	if (config_peer_resets(&old, c, families))
 		return false;
 	session_export_policies(p->speaker, p->id, policies);
 	config_copy(p, c, policies);
@@ -826,7 +772,8 @@ update_stays(struct peer *p, const struct config_peer *c, const struct session_p
 	links_config(p);
 	if (old.passive != c->passive)
 		peer_passive_changed(p);
-	return !export_rules_change(p, &old);
+	export_rules(p);
+	return true;
 }
 
 bool
@@ -1085,6 +1032,15 @@ session_peek(struct speaker *s, struct peer_id id, struct session_view *out)
 	for (enum family f = 0; f < FAMILY_COUNT; f++)
 		view_family(p, c, f, out);
 	return true;
+}
+
+void
+session_peek_socket(struct speaker *s, struct peer_id id, struct session_view *out)
+{
+	const struct peer *p = peer_find(s, id);
+
+	if (p != NULL && p->up != NULL)
+		out->socket = host_socket_peek(p->up->watch.fd);
 }
 
 int

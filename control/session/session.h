@@ -15,6 +15,7 @@
 #include "control/config/config.h"
 #include "control/base/threads.h"
 #include "control/session/fsm.h"
+#include "control/session/host_socket.h"
 #include "control/export/update_group.h"
 #include "lpm/base/base.h"
 #include "lpm/base/hist.h"
@@ -103,7 +104,8 @@ struct speaker_config {
 	 */
 	struct qsbr *readers;
 	const struct shards *shards; /* the speaker uses input 0 of each shard */
-	void (*wake_shard)(void *ctx, unsigned shard);
+	/* `here`: little work, which may be done on this thread, while the speaker holds nothing of the RIB. */
+	void (*wake_shard)(void *ctx, unsigned shard, bool here);
 	void (*event)(void *ctx, const struct session_event *e); /* called on the session thread */
 	/*
 	 * Called on the session thread before an action that causes events: reserves memory for
@@ -287,15 +289,10 @@ void session_remove(struct speaker *s, struct peer_id id) RUNS_ON(role_session);
 bool session_gone(const struct speaker *s, struct peer_id id) RUNS_ON(role_session);
 /*
  * Applies a new configuration of a peer. True if an established session was reset (Cease / Other
- * Configuration Change; with `shutdown`, Administrative Shutdown).
+ * Configuration Change; with `shutdown`, Administrative Shutdown): config_peer_resets().
  */
 bool session_update(struct speaker *s, struct peer_id id, const struct config_peer *c,
 	const struct session_policies *p) RUNS_ON(role_session);
-/*
- * True if session_update() would reset the session. A change of send_communities also resets an
- * established session, and is not included here.
- */
-bool session_update_resets(const struct config_peer *old, const struct config_peer *new_config);
 /*
  * Replaces the export policies; the session then sends the differences. The old policies may be in
  * use for longer: see struct session_policies.
@@ -417,6 +414,7 @@ struct session_view {
 	uint32_t remote_asn, remote_identifier;
 	uint16_t hold_time_s;
 	struct ip_addr local_addr;
+	struct host_socket_view socket; /* of session_peek_socket() */
 	struct session_fall falls[SESSION_FALLS];
 	/* octets in the output buffer that the kernel has not accepted, and unread input */
 	size_t output_octets, input_octets;
@@ -454,6 +452,10 @@ struct session_view {
 };
 /* Fills `out`. False: no peer has this id. */
 bool session_peek(struct speaker *s, struct peer_id id, struct session_view *out)
+	RUNS_ON(role_session);
+
+/* Asks the kernel about the connection of an established session. */
+void session_peek_socket(struct speaker *s, struct peer_id id, struct session_view *out)
 	RUNS_ON(role_session);
 
 /* A peer in the index table of a table dump (RFC 6396 4.3.1). */

@@ -6,6 +6,8 @@
  */
 #include "control/session/session_batch.h"
 
+#include "lpm/base/qsbr.h"
+
 #include <string.h>
 
 static_assert(sizeof(struct rib_record) % 8 == 0, "what follows a record's header is aligned");
@@ -63,7 +65,11 @@ batch_push(struct speaker *s, unsigned shard) RUNS_ON(role_session)
 		return;
 	shard_input_put(in->to, in->batch);
 	in->batch = NULL;
-	s->config.wake_shard(s->config.ctx, shard);
+	if (s->run.here)
+		qsbr_offline(s->config.readers, s->reader);
+	s->config.wake_shard(s->config.ctx, shard, s->run.here);
+	if (s->run.here)
+		qsbr_online(s->config.readers, s->reader);
 }
 
 /* ---- runs ---- */
@@ -78,6 +84,9 @@ batch_push(struct speaker *s, unsigned shard) RUNS_ON(role_session)
 /* While one peer sends a whole table and another peer sends live changes. */
 #define RUN_PREFIXES_MIXED 256u
 #define RUN_MIXED_NS NS_PER_S
+/* A run that costs a shard no more than the two changes of threads is the work of this thread, if the shard sleeps. */
+#define RUN_HERE_PREFIXES 16u
+#define RUN_HERE_NS 50000u
 
 /* With several shards, one: the parts of an UPDATE come close together in the journal. */
 static unsigned
@@ -248,7 +257,11 @@ input_push_run(struct speaker *s)
 	for (unsigned i = 0; i < s->shards.count; i++) {
 		if (s->input[i].batch == NULL || s->input[i].batch->used == 0)
 			continue;
+		runs_finish(s);
+		s->run.here = s->run.open.prefixes <= RUN_HERE_PREFIXES &&
+			      s->run.open.ns <= RUN_HERE_NS && s->run.count == 0;
 		s->starved |= !run_push(s);
+		s->run.here = false;
 		return;
 	}
 }

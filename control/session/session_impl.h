@@ -493,6 +493,7 @@ struct speaker {
 		uint64_t whole_ns; /* when that run was handed over */
 		uint64_t pushed_ns; /* when the newest run was handed over */
 		unsigned live; /* live prefixes in the open run */
+		bool here; /* the run that is handed over may be done on this thread */
 		/* when the last live prefix, and the last prefix of a whole table, was received */
 		uint64_t live_ns, bulk_ns;
 	} run;

@@ -553,21 +553,7 @@ connection_ready(struct watch *w, uint32_t events) RUNS_ON(role_session)
 struct host_socket_options
 peer_socket(const struct peer *p)
 {
-	const struct config_peer *k = &p->config;
-	struct host_socket_options o = {.vrf = k->vrf,
-		.netns = listener_netns(p->speaker, k->vrf),
-		.source = k->source,
-		.password = k->password};
-
-	o.ttl = k->multihop != 0 ? k->multihop : k->external ? 1 : 0;
-	if (k->gtsm) { /* RFC 5082 3: `multihop` is the maximum distance in hops */
-		o.ttl = 255;
-		o.min_ttl = (uint8_t)(k->multihop != 0 ? 256 - k->multihop : 255);
-	}
-	/* A link-local source has the same zone as the peer. */
-	if (addr_is_link_local(&o.source) && o.source.zone == 0)
-		o.source.zone = k->addr.zone;
-	return o;
+	return host_socket_options_of(&p->config, listener_netns(p->speaker, p->config.vrf));
 }
 
 int

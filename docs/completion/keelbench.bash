@@ -14,7 +14,7 @@ _keelbench() {
 	esac
 	case ${COMP_CWORD},${COMP_WORDS[1]} in
 	1,*) words='storm plan load refresh churn limits --help' ;;
-	*,storm) words='--peers --hold --seconds --minutes --rate --flip-s --refresh-rate --churn --pps --destinations --slow --strain --lab-ports --no-bare --dut --interface --source --dut6 --source6 --asn --flip --label --no-keep --routes --routes6 --mrt --updates --speed --quick --runs --timeout --out --json --no-limits --no-huge --help' ;;
+	*,storm) words='--peers --hold --seconds --minutes --rate --flip-s --refresh-rate --churn --pps --window --destinations --slow --strain --lab-ports --no-bare --dut --interface --source --dut6 --source6 --asn --flip --label --no-keep --routes --routes6 --mrt --updates --speed --quick --runs --timeout --out --json --no-limits --no-huge --help' ;;
 	*,plan) words='--peers --hold --dut --interface --source --dut6 --source6 --asn --flip --label --no-keep --routes --routes6 --mrt --updates --speed --quick --runs --timeout --out --json --no-limits --no-huge --help' ;;
 	*,load) words='--from --dut --interface --source --dut6 --source6 --asn --flip --label --no-keep --routes --routes6 --mrt --updates --speed --quick --runs --timeout --out --json --no-limits --no-huge --help' ;;
 	*,refresh) words='--peers --each --hold --seconds --slow --dut --interface --source --dut6 --source6 --asn --flip --label --no-keep --routes --routes6 --mrt --updates --speed --quick --runs --timeout --out --json --no-limits --no-huge --help' ;;

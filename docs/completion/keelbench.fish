@@ -11,6 +11,7 @@ complete -c keelbench -n '__fish_seen_subcommand_from storm' -l flip-s -d 'Secon
 complete -c keelbench -n '__fish_seen_subcommand_from storm' -l refresh-rate -d 'Refresh requests a second of all peers (default 50).' -x
 complete -c keelbench -n '__fish_seen_subcommand_from storm' -l churn -d 'Updates a second of all feeds (default 10,000).' -x
 complete -c keelbench -n '__fish_seen_subcommand_from storm' -l pps -d 'Packets a second (default 20,000).' -x
+complete -c keelbench -n '__fish_seen_subcommand_from storm' -l window -d 'Packets that are at most under way; --pps is then the highest rate, and latencies leave out what waits for a slow router for losses on a machine that is too slow for the rate (default 0 any number).' -x
 complete -c keelbench -n '__fish_seen_subcommand_from storm' -l destinations -d 'IPv4 destinations of the traffic, and half as many of IPv6 (default 5,000).' -x
 complete -c keelbench -n '__fish_seen_subcommand_from storm' -l slow -d 'Number of requesting peers that read nothing during a storm (default 0).' -x
 complete -c keelbench -n '__fish_seen_subcommand_from storm' -l strain -d 'Keel only a full disk, a log without a reader and a collector of events that does not read, each coming and going; no commit, log line or event may be missing at the end, and from 10 minutes on the memory of the last third must be within 2 % of that of the second third.'

@@ -97,6 +97,11 @@ def _elements(toks):
     return out + ([(comment, part)] if part else [])
 
 
+def arguments(toks):
+    """The arguments of a call, from the tokens between its brackets."""
+    return [part for _, part in _elements(toks)]
+
+
 def _entry(path, comment, toks):
     if toks[0].text != "{":
         raise Fault("%s:%d: an entry of a table begins with {" % (path, toks[0].line))

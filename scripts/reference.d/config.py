@@ -160,9 +160,9 @@ EFFECTS = {
     "timer": "when the timer is next started",
     "none": "no effect",
 }
-FIELDS = re.compile(r"(?:^|\s)(?=(?:Unit|Default|Effect): )")
+FIELDS = re.compile(r"(?:^|\s)(?=(?:Unit|Default): )")
 
-Key = collections.namedtuple("Key", "name table where text unit default effect required take schema type nested array")
+Key = collections.namedtuple("Key", "name table where text unit default effect required take schema type nested array range lines")
 Section = collections.namedtuple("Section", "name path text fields keys includes")
 
 
@@ -173,9 +173,11 @@ def described(comment, where):
     for part in parts[1:]:
         name, value = part.split(": ", 1)
         fields[name] = value.rstrip(".").strip()
-    if "Effect" in fields and fields["Effect"] not in EFFECTS:
-        raise Fault("%s: Effect: %s is none of: %s" % (where, fields["Effect"], " ".join(sorted(EFFECTS))))
     return parts[0].strip(), fields
+
+
+# Macros of config_impl.h that give a key its lines.
+LINES = ("LINE", "VRP_LINE", "VRP", "FRR", "BIRD")
 
 
 class Reader:
@@ -243,7 +245,8 @@ class Reader:
     def key(self, path, table, entry, inherited):
         name = c_tables.string_of(entry.values[0])
         where = "%s:%d: %s" % (path, entry.line, name)
-        values = entry.values + [None] * (6 - len(entry.values))
+        lines = {v[0].text: [c_tables.string_of(x) for x in c_tables.arguments(v[2:-1])] for v in entry.values[2:] if v[0].text in LINES}
+        values = [v for v in entry.values if v[0].text not in LINES] + [None] * 6
         if not entry.comment:
             raise Fault("%s: the key has no comment that describes it" % where)
         text, fields = described(entry.comment, where)
@@ -272,12 +275,12 @@ class Reader:
                 raise Fault("%s: the description has no default" % where)
             if take == "config_take_bool":
                 default = bool(default)
-        effect = fields.get("Effect", inherited.get("Effect"))
-        if schema is None or "not supported" in words:
-            effect = None
-        elif effect is None:
-            raise Fault("%s: the description does not say when a change takes effect" % where)
-        return Key(name, table, where, text, fields.get("Unit"), default, effect, required, take, schema, words, nested, array)
+        effect = c_tables.source_of(entry.fields.get("effect")).replace("EFFECT_", "").lower() or None
+        if (effect is None) != (schema is None or "not supported" in words):
+            raise Fault("%s: a key with a value has an effect, and no other key" % where)
+        if effect is not None and effect not in EFFECTS:
+            raise Fault("%s: the effect %s is none of: %s" % (where, effect, " ".join(sorted(EFFECTS))))
+        return Key(name, table, where, text, fields.get("Unit"), default, effect, required, take, schema, words, nested, array, (low, high), lines)
 
     def type(self, path, take, low, high, where):
         """(table or None, is an array, schema, words) of a checker."""
@@ -483,11 +486,80 @@ def page(tree, reader, template):
     return text, seen
 
 
+# ---- lines of keys: keelctl's settings, and the rows of keel-import ----
+
+SETTINGS, IMPORT = "control/cli/keelctl_settings.def", "control/import/keel_import/keys.py"
+MADE = "Made by scripts/reference of the tables in control/config/config_bgp.c."
+# Tables with lines; the member with the keys of a table; None: those of the peer, "": of a family.
+HOMES = {"shared_peer_keys": None, "timer_keys": "timers", "capability_keys": "capabilities", "family_keys": ""}
+VALUES = {"": ("SETS_TRUE", ""), "NUMBER": ("SETS_NUMBER", " NUMBER"), "AS-NUMBER": ("SETS_ASN", " AS-NUMBER"),
+          "ADDRESS": ("SETS_TEXT", " ADDRESS:value"), "TEXT": ("SETS_TEXT", " TEXT:value")}
+
+
+def template(text, where):
+    """(words, VALUE, number without the word)"""
+    m = re.fullmatch(r"(.+?)(?: (?:(NUMBER|AS-NUMBER|ADDRESS|TEXT)|\[NUMBER=(\d+)\]))?", text)
+    if not re.fullmatch(r"[A-Za-z0-9-]+( [A-Za-z0-9-]+)*", m.group(1)):
+        raise Fault("%s: the line \"%s\" is not words and a value" % (where, text))
+    return m.group(1), "NUMBER" if m.group(3) else m.group(2) or "", m.group(3)
+
+
+def keys_with_lines(reader):
+    """[(key, member)]"""
+    return [(key, HOMES[s.name]) for name in HOMES for s in reader.sections.values() if s.name == name for key in s.keys if key.lines]
+
+
+def literal(text):
+    return "NULL" if text is None else json.dumps(text)
+
+
+def setting(key, home):
+    """The entries of a key in SETTINGS."""
+    line, text = key.lines.get("LINE") or key.lines["VRP_LINE"]
+    words, value, number = template(line, key.where)
+    before, _, last = (" " + words).rpartition(" ")
+    kind, shown = VALUES[value]
+    sentence = text[0].upper() + text[1:] + ("; %s without a number" % number if number else "") + "."
+    out = ["SETTING(%s, %s, %s, %s, %s, %s, %s, %s, %s)" % (
+        "VIEW_FAMILIES" if home == "" else "VIEW_BGP | VIEW_VRF", literal(words), literal(" [NUMBER]" if number else shown), kind, literal(key.name), literal(home),
+        "true" if key.default is True else "false", number or 0, literal(sentence)), "WORD(%s, %s, %s)" % (literal(last), literal(before.strip() or None), literal(text))]
+    if value == "NUMBER":
+        out.append("WORD(\"NUMBER\", %s, \"%d to %d\")" % (literal(last), *key.range))
+    if "FRR" in key.lines:
+        frr, other, optional = template(key.lines["FRR"][0], key.where)
+        forms = {"": [("", "")], "NUMBER": [(" #n", " $n")] + ([("", " " + optional)] if optional else [])}.get(other, [])
+        out += ["FOREIGN(\"[no=undo]u neighbor %%p %s%s\", \"$u peer $p %s%s\")" % (frr, n, words, use) for n, use in forms]
+    return out
+
+
+def settings(reader):
+    out = ["/* SPDX-License-Identifier: BSD-3-Clause */", "/*",
+           " * " + MADE, " * SETTING: a line of keelctl for a key of a peer or group; WORD: help of a word; FOREIGN: a line of FRR.", " */"]
+    for macro in ("SETTING", "WORD", "FOREIGN"):
+        out += ["#ifndef " + macro, "#define %s(...)" % macro, "#endif"]
+    for key, home in keys_with_lines(reader):
+        out += setting(key, home) if "LINE" in key.lines or "VRP_LINE" in key.lines else []
+    return "\n".join(out + ["#undef SETTING", "#undef WORD", "#undef FOREIGN"]) + "\n"
+
+
+def import_keys(reader):
+    out = ["# SPDX-License-Identifier: BSD-3-Clause", '"""' + MADE + " Lines of other daemons that set one key: (words and value, key, member of the object).", '"""']
+    keys = keys_with_lines(reader)
+    for dialect in ("VRP", "FRR", "BIRD"):
+        for name, of_family in (("PEER", False), ("FAMILY", True)):
+            rows = [(key.lines.get(dialect) or key.lines.get(dialect + "_LINE"), key, home) for key, home in keys if (home == "") == of_family]
+            rows = [(line[0], key.name, home or None) for line, key, home in rows if line]
+            if rows:
+                out += ["%s_%s = (" % (dialect, name)] + ["    (%s, %s, %s)," % tuple("None" if x is None else json.dumps(x) for x in row) for row in rows] + [")"]
+    out += ["RANGES = {"] + ["    %s: (%d, %d)," % (json.dumps(key.name), *key.range) for key, _ in keys if "NUMBER" in str(key.lines)] + ["}"]
+    return "\n".join(out).replace('.\n"""', '."""') + "\n"
+
+
 # ---- the subject ----
 
 def generate(tree):
     reader = Reader(tree)
-    files = {SCHEMA: json.dumps(Schema(reader).document(), indent=1, ensure_ascii=False) + "\n"}
+    files = {SCHEMA: json.dumps(Schema(reader).document(), indent=1, ensure_ascii=False) + "\n", SETTINGS: settings(reader), IMPORT: import_keys(reader)}
     shown = []
     for path, template in PAGES.items():
         files[path], seen = page(tree, reader, template)
@@ -572,15 +644,18 @@ def plants(tree):
     return [
         ("a key without a description", bgp, source.replace(key, '\t{"planted_s", config_take_u32, 0, 1, 2, .def = 1},\n' + key)),
         ("a key whose description is not generated yet", bgp, before[:before.rindex("/*")] +
-         "/* A planted key. Effect: timer. */\n" + '\t{"planted_s", config_take_u32, 0, 1, 2, .def = 1},\n\t' + before[before.rindex("/*"):] + key + after),
+         "/* A planted key. */\n" + '\t{"planted_s", config_take_u32, 0, 1, 2, .def = 1, .effect = EFFECT_TIMER},\n\t' + before[before.rindex("/*"):] + key + after),
         ("a changed default", bgp, source.replace(".def = 90", ".def = 91")),
         ("a changed range", bgp, source.replace("allow_as_in), 0, 255", "allow_as_in), 0, 254")),
-        ("a removed key", bgp, source.replace('\t{"passive", config_take_bool, PEER(passive)},\n', "")),
-        ("an unknown effect", bgp, source.replace("Effect: reset.", "Effect: someday.", 1)),
+        ("a removed key", bgp, re.sub(r'\t\{"passive", [^\n]*\n', "", source)),
+        ("an unknown effect", bgp, source.replace("EFFECT_RESET", "EFFECT_SOMEDAY", 1)),
         ("a checker without a type", bgp, source.replace('{"passive", config_take_bool', '{"passive", take_planted')),
         ("a name in the text that does not exist", PAGES[page5], tree.text(PAGES[page5]).replace(".Ic config.edit\n", ".Ic config.change\n")),
         ("a page edited by hand", page5, text.replace(".It Ic hold_s\n", ".It Ic hold_seconds\n")),
         ("a page that lacks a key", page5, text.replace(".It Ic gtsm\n", ".It Ic mtu\n")),
+        ("a line that is no template", bgp, source.replace("timer hold NUMBER", "timer {hold} NUMBER")),
+        ("settings edited by hand", SETTINGS, tree.text(SETTINGS).replace("listen-only", "listens-only")),
+        ("rows of keel-import edited by hand", IMPORT, tree.text(IMPORT).replace("listen-only", "listens-only")),
         ("a schema edited by hand", SCHEMA, schema.replace('"hold_s"', '"hold"')),
         ("a table that no page shows", PAGES[page5], tree.text(PAGES[page5]).replace('.\\" @table timer_keys\n', "")),
     ]

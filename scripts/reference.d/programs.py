@@ -20,13 +20,16 @@ PAGES = {"docs/man/" + name: FOLDER + name + ".in" for name in ("keeld.8", "keel
 RPC = ["control/rpc/" + name for name in ("rpc_config.c", "rpc_bgp.c", "rpc_preview.c", "rpc_rib.c", "rpc_fate.c", "rpc_history.c", "rpc_trace.c", "rpc_mrt.c", "rpc_vrf.c", "rpc_fib.c", "rpc_rpki.c", "rpc_control.c", "rpc_events.c")]
 RPC_FIELDS, RPC_ERRORS, RPC_EVENTS = "control/rpc/rpc_fields.c", "control/rpc/rpc.c", "control/rpc/rpc_events.c"
 METRICS, ALARMS, GRAMMAR = "control/http/http_metrics.c", "control/rpc/rpc_alarms.c", "control/cli/keelctl_grammar.c"
+SETTINGS, METRICS_TABLE = "control/cli/keelctl_settings.def", "control/http/http_metrics.def"
 KEELD, KEELCTL, KEELBENCH = "control/main.c", "control/cli/keelctl_help.c", "tests/bench/keelbench/cli.py"
 LOG_EVENTS, DROPS = "control/base/log_events.def", "dataplane/forward/drops.def"
 # Objects that several methods share: described once, under OBJECTS.
 OBJECTS = {"rpc_histogram_fields": "histogram", "rpc_route_fields": "route", "rpc_job_fields": "job", "rpc_effect_fields": "effect",
            "rpc_alarm_fields": "alarm"}
 
-Field = collections.namedtuple("Field", "name type text members shared optional")
+Field = collections.namedtuple("Field", "name type text members shared optional metric")
+Metric = collections.namedtuple("Metric", "name kind source key help")
+Source = collections.namedtuple("Source", "method begin labels")  # begin: the names that lead to the row
 Method = collections.namedtuple("Method", "name params result summary text reads errors fn path")
 Option = collections.namedtuple("Option", "name value help")
 Line = collections.namedtuple("Line", "views text undo help")
@@ -44,8 +47,21 @@ def tables(tree, path, struct):
     return tables_in(path, tree.text(path), struct)
 
 
+KINDS = ("GAUGE", "COUNTER", "SUMMARY")
+
+
+def metric_of(entry):
+    """(kind, name, help or None) of a row that is a metric; None."""
+    for v in entry.values:
+        if v and v[0].text in KINDS:
+            words = [string_of(x) for x in c_tables.arguments(v[2:-1])]
+            return (v[0].text, *words, *[None] * (2 - len(words)))
+    return None
+
+
 def written_out(entry):
-    """A row {SOME_NUMBER(member) "Text."} or {SOME_FLAG("name", member) "Text."} as a row with name, type and text."""
+    """Without its metric; a row {SOME_NUMBER(member) "Text."} or {SOME_FLAG("name", member) "Text."} as a row with name, type and text."""
+    entry = entry._replace(values=[v for v in entry.values if not v or v[0].text not in KINDS])
     first = entry.values[0]
     if len(first) < 4 or first[1].text != "(":
         return entry
@@ -78,6 +94,23 @@ def string(value, macros, where):
     if text is None:
         raise Fault("%s: %s is no string" % (where, source_of(value)))
     return text
+
+
+def grammar_text(tree):
+    """The grammar with the rows of SETTINGS in their places."""
+    def rows(m):
+        calls = re.findall(r"^%s\((.*)\)$" % m.group(1), tree.text(SETTINGS), re.M)
+        if m.group(1) == "WORD":
+            return "".join("{%s}, " % call for call in calls)
+        return "".join('{%s, edit_command, PEER %s %s, true, %s}, ' % tuple(c_tables.source_of(x) for i, x in enumerate(c_tables.arguments(list(tokens(call)))) if i in (0, 1, 2, 8))
+                       for call in calls)
+    return re.sub(r'#define (SETTING|WORD)\(.*?\).*?\n#include "%s"\n' % SETTINGS, rows, tree.text(GRAMMAR), flags=re.S)
+
+
+def with_settings(tree):
+    """{struct: its only table in the grammar}"""
+    text = grammar_text(tree)
+    return {struct: next(iter(tables_in(GRAMMAR, text, struct).values())) for struct in ("command_rule", "command_word")}
 
 
 class Reader:
@@ -148,7 +181,8 @@ class Reader:
             raise Fault("%s: there is no table %s" % (path, name))
         self.shown.add(key)
         out = []
-        for e in map(written_out, self.fields[key].entries):
+        for row in self.fields[key].entries:
+            e = written_out(row)
             if len(e.values) == 1:
                 continue
             where = "%s:%d" % (key[0], e.line)
@@ -160,7 +194,7 @@ class Reader:
             if shared:
                 self.shown.add((RPC_FIELDS, child))
             field = string_of(e.values[0])
-            out.append(Field(field.rstrip("?"), string_of(e.values[1]), string_of(e.values[2]), nested, shared, field.endswith("?")))
+            out.append(Field(field.rstrip("?"), string_of(e.values[1]), string_of(e.values[2]), nested, shared, field.endswith("?"), metric_of(row)))
         return out
 
     def read_methods(self, path):
@@ -184,23 +218,39 @@ class Reader:
                 for e in self.entries(RPC_EVENTS, "rpc_topic")]
 
     def read_metrics(self):
+        """([Metric], {source: Source}): those of rows of results, then those of the table in METRICS."""
         sources = {}
         names = re.search(r"enum source \{(.*?)\}", self.tree.text(METRICS), re.S).group(1)
-        names = [n for n in re.findall(r"\bOF_\w+", names)]
-        for name, e in zip(names, self.entries(METRICS, "metric_source")):
-            sources[name] = (string_of(e.values[0]), [t.text[1:-1] for t in e.values[3] if t.kind == "string"])
-        out = [(string_of(e.values[0]), source_of(e.values[1]), source_of(e.values[2]), string_of(e.values[4])) for e in self.entries(METRICS, "metric")]
-        return out, sources
+        for name, e in zip(re.findall(r"\bOF_\w+", names), self.entries(METRICS, "metric_source")):
+            method, rows, inside, _, _, inner = ([string_of(v) for v in e.values] + [None])[:6]
+            begin = ([rows] if rows else []) + ([inside, "*"] if inside else []) + ([inner, "*"] if inner else [])
+            sources[name] = Source(method, begin, [t.text[1:-1] for t in e.values[3] if t.kind == "string"])
+        found = [self.metric(m.name, path, f, sources) for m in self.methods if not isinstance(m.result, str) for path, f in paths(m.result) if f.metric]
+        found.sort(key=lambda x: list(sources).index(x.source))
+        text = re.sub(r"#define METRIC\(.*?\n#include [^\n]*\n", "", self.tree.text(METRICS))
+        table = next(iter(tables_in(METRICS, text, "metric").values()))
+        self.of_rows = len(found)
+        return found + [Metric(string_of(e.values[0]), source_of(e.values[1]), source_of(e.values[2]), string_of(e.values[3]), string_of(e.values[4]))
+                        for e in table.entries], sources
+
+    @staticmethod
+    def metric(method, path, f, sources):
+        fits = [n for n, s in sources.items() if s.method == method and path[:len(s.begin)] == s.begin]
+        if not fits:
+            raise Fault("%s: no source of %s has the metric %s" % (METRICS, method, f.metric[1]))
+        source = max(fits, key=lambda n: (len(sources[n].begin), -len(sources[n].labels)))
+        kind, name, text = f.metric
+        return Metric(name, kind, source, "/".join(path[len(sources[source].begin):]) or None, (text or f.text).replace("`", ""))
 
     def read_grammar(self):
-        macros = self.macros(GRAMMAR)
+        macros, expanded = self.macros(GRAMMAR), with_settings(self.tree)
         lines = []
-        for e in self.entries(GRAMMAR, "command_rule"):
+        for e in expanded["command_rule"].entries:
             views = set()
             for t in e.values[0]:
                 views |= {x.text for x in macros.get(t.text, [t]) if x.text.startswith("VIEW_")}
             lines.append(Line(views, string(e.values[2], macros, GRAMMAR), source_of(e.values[3]) == "true", string_of(e.values[4])))
-        words = [(string_of(e.values[0]), string(e.values[1], {}, GRAMMAR), string_of(e.values[2])) for e in self.entries(GRAMMAR, "command_word")]
+        words = [(string_of(e.values[0]), string(e.values[1], {}, GRAMMAR), string_of(e.values[2])) for e in expanded["command_word"].entries]
         return lines, words
 
     def read_statuses(self, path):
@@ -294,6 +344,13 @@ def flat(fields, before=""):
     return out
 
 
+def paths(fields, before=()):
+    """[([name, ...], Field)]"""
+    for f in fields:
+        yield [*before, f.name], f
+        yield from paths(f.members, [*before, f.name])
+
+
 def field_list(fields):
     if not fields:
         return []
@@ -359,8 +416,8 @@ def alarms_page(reader):
 
 def metrics_page(reader):
     out = [".Bl -tag -width Ds"]
-    for name, kind, source, text in reader.metrics:
-        method, labels = reader.sources[source]
+    for name, kind, source, _, text in reader.metrics:
+        labels = reader.sources[source].labels
         end = {"COUNTER": "_total", "INFO": "_info"}.get(kind, "")
         out += [item("Ic", name + end)] + mdoc.running("%s%s. %s" % (kind.capitalize(), ", by " + ", ".join("`%s`" % w for w in labels) if labels else "", text))
     return out + [".El"]
@@ -564,11 +621,22 @@ def completions(reader):
     return out
 
 
+# ---- the table of keel-http ----
+
+def metrics_table(reader):
+    out = ["/* SPDX-License-Identifier: BSD-3-Clause */", "/* Made by scripts/reference of the rows of results in control/rpc/ that are metrics. */"]
+    quoted_or_null = lambda text: "NULL" if text is None else '"%s"' % text.replace("\\", "\\\\").replace('"', '\\"')  # noqa: E731
+    out += ["METRIC(%s, %s, %s, %s, %s)" % (quoted_or_null(m.name), m.kind, m.source, quoted_or_null(m.key), quoted_or_null(m.help))
+            for m in reader.metrics[:reader.of_rows]]
+    return "\n".join(out) + "\n"
+
+
 # ---- the subject ----
 
 def generate(tree):
     reader = Reader(tree)
     files, used = completions(reader), set()
+    files[METRICS_TABLE] = metrics_table(reader)
     for path, template in PAGES.items():
         files[path], parts = page(tree, reader, template)
         used |= parts
@@ -663,7 +731,7 @@ def check_events(tree, reader, page_text):
 
 
 def check_lines(tree, reader, page_text):
-    count = len(re.findall(r"\{\s*VIEW_\w+(?: \| VIEW_\w+)*,\s*\w+,", without_comments(tree.text(GRAMMAR))))
+    count = len(re.findall(r"\{\s*VIEW_\w+(?: \| VIEW_\w+)*,\s*\w+,", without_comments(grammar_text(tree))))
     faults = [] if count == len(reader.lines) else ["%s: %d lines, of which %d are described" % (GRAMMAR, count, len(reader.lines))]
     faults += differ("line", {shown_line(x) for x in reader.lines}, items(section(page_text, "COMMANDS")), "keelctl(1)")
     used = {w for x in reader.lines for w in re.findall(r"[A-Za-z][\w-]*|(?<= )[+-](?= )|(?<=\[)[+-](?= )|(?<= )[+-](?=\])", shown_line(x))} | {"undo", "|"}
@@ -672,7 +740,7 @@ def check_lines(tree, reader, page_text):
 
 
 def check_metrics(tree, page_text):
-    names = {n for t in sources_of(tree, "control/http").values() for n in re.findall(r'"(keel_\w+)"', t)}
+    names = {n for t in sources_of(tree, "control/http", "control/rpc").values() for n in re.findall(r'(?:\{|GAUGE\(|COUNTER\(|SUMMARY\()\s*"(keel_\w+)"', t)}
     described = {re.sub("_(total|info)$", "", n) for n in items(section(page_text, "METRICS"))}
     return differ("metric", names, described, "keel-rpc(7)")
 
@@ -776,8 +844,8 @@ def lint(text):
 
 def check_guides(tree, reader):
     """Metrics that guides name exist; the text files that a page does not generate are looked at, too."""
-    names = {n for name, kind, _, _ in reader.metrics for n in (name, name + {"COUNTER": "_total", "INFO": "_info"}.get(kind, ""))}
-    names |= {name + "_count" for name, kind, _, _ in reader.metrics if kind == "SUMMARY"}
+    names = {n for name, kind, *_ in reader.metrics for n in (name, name + {"COUNTER": "_total", "INFO": "_info"}.get(kind, ""))}
+    names |= {name + "_count" for name, kind, *_ in reader.metrics if kind == "SUMMARY"}
     faults = []
     for path in tree.files("docs/guides", "*.md") + ["README.md"]:
         for name in sorted(set(re.findall(r"\bkeel_[a-z0-9_]+\b", tree.text(path))) - names - {"keel_xdp"}):
@@ -844,7 +912,7 @@ def plants(tree):
     plant("a line that is not in the manual", GRAMMAR, '"rollback ID [force]"', '"rollback NAME"')
     plant("a line that the manual alone has", ctl, '.It Ic "rollback ID [force]"', '.It Ic "planted ID"')
     plant("a word without help", GRAMMAR, '{"rollback", NULL,', '{"rolled", NULL,')
-    plant("a metric that is not in the manual", METRICS, '"keel_alarms"', '"keel_planted"')
+    plant("a metric that is not in the manual", "control/rpc/rpc_config.c", '"keel_alarms"', '"keel_planted"')
     plant("a metric that the manual alone has", rpc, ".It Ic keel_alarms", ".It Ic keel_planted")
     plant("an alarm that is not in the manual", ALARMS, '{"fib-feed"', '{"planted"')
     plant("an alarm without a description", ALARMS, "	ALARM_LATE,", "	ALARM_LATE, ALARM_PLANTED,")

@@ -6,12 +6,12 @@ plane, in a network namespace; needs root.
 usage: bench_document.py KEELD [LISTS ENTRIES PEERS]   (200 lists of 2,222 entries and 200 peers when absent; and one list of 50,000 entries)
 """
 import json
+import multiprocessing
 import os
 import shutil
 import subprocess
 import sys
 import tempfile
-import threading
 import time
 
 sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), "..", "control"))
@@ -34,18 +34,18 @@ def document():
             "prefix_lists": lists + [{"name": "long", "entries": [entry(n) for n in range(LONG)]}]}
 
 
-class Waits(threading.Thread):
-    """Another client, which calls without pauses."""
+class Waits(multiprocessing.Process):
+    """Another client, which calls without pauses: a process of its own, because a thread would wait for the interpreter that reads a large answer."""
 
     def __init__(self, keel):
         super().__init__(daemon=True)
-        self.keel, self.longest, self.over = keel, 0, False
+        self.keel, self.longest, self.over = keel, multiprocessing.Value("d", 0), multiprocessing.Event()
 
     def run(self):
-        while not self.over:
+        while not self.over.is_set():
             begin = time.monotonic()
             self.keel.call("system.info")
-            self.longest = max(self.longest, time.monotonic() - begin)
+            self.longest.value = max(self.longest.value, time.monotonic() - begin)
             time.sleep(0.001)
 
 
@@ -55,10 +55,10 @@ def resident_mb(keel):
 
 
 def step(keel, waits, what, work):
-    waits.longest, begin = 0, time.monotonic()
+    waits.longest.value, begin = 0, time.monotonic()
     work()
     took = time.monotonic() - begin
-    print("%-36s %7.1f ms, another client waits %6.1f ms; %4d MB" % (what, took * 1e3, waits.longest * 1e3, resident_mb(keel)), flush=True)
+    print("%-36s %7.1f ms, another client waits %6.1f ms; %4d MB" % (what, took * 1e3, waits.longest.value * 1e3, resident_mb(keel)), flush=True)
 
 
 def measure(keel):
@@ -77,11 +77,12 @@ def measure(keel):
         step(keel, waits, "an entry of a list of 50,000", lambda: commit("/prefix_lists/%d/entries/25000" % LISTS, entry(1 << 23 | n)))
     step(keel, waits, "all of it, without passwords", lambda: keel.call("config.get"))
     edited = keel.on_disk()
+    step(keel, waits, "an edit of all lists", lambda: keel.call("config.edit", {"merge": {"prefix_lists": edited["prefix_lists"]}}))
     edited["prefix_lists"][1]["entries"].append(entry(1 << 23 | 7))
     with open(keel.file, "w") as f:
         json.dump(edited, f)
     step(keel, waits, "reload of a file with a new entry", lambda: keel.call("config.reload"))
-    waits.over = True
+    waits.over.set()
     waits.join()
 
 

@@ -2,7 +2,7 @@
 # SPDX-License-Identifier: BSD-3-Clause
 """A route that changes every 5 ms, at a receiver that meanwhile gets a policy change of a full table, an attribute set for each prefix; and beside 100
 peers with a hold time of 3 s; beside a flap of 20,000 routes to 200 peers with an export policy each; beside a table to 100 slow readers with an export policy
-each; and beside 20 peers that ask for refreshes.
+each; beside 20 peers that ask for refreshes; and beside nothing.
 
   kept_p50, kept_p99, kept_max        the import policy changes for kept routes: from the change until the receivers have all
   refresh_p50, refresh_p99, ..        the same, the routes asked for by ROUTE-REFRESH (OpenBGPD keeps all routes in both)
@@ -12,6 +12,8 @@ each; and beside 20 peers that ask for refreshes.
   flap_p50, flap_p99, flap_max        at a peer that receives only this route, for 3 s, while another peer announces and withdraws the 20,000 routes three times
   slow_p50, slow_p99, slow_max        at a peer that receives only this route, from the begin of a table of 100,000 routes to 100 peers that read 20 KB/s, for 8 s
   refreshes_p50, refreshes_p99, ..    at a peer that receives only this route, for 8 s, while 20 peers ask for a refresh of 100,000 routes 50 times a second each
+  rest_p50, rest_p99, rest_max        at a peer, for 8 s in which nothing else happens
+  rest_cpu, rest_switches             CPU microseconds of the daemon for each of these changes, and how often its threads slept
 The table of a second receiver equals an oracle's (tests/bench/oracle.c) after the change."""
 import os
 import sys
@@ -31,6 +33,16 @@ BESIDE_ROUTES, BESIDE_S = 100000, 8
 def probes(exports):
     announcer, listener = addresses(PROBES, 2)
     return [Peer(announcer, PROBE_ASN, imports=EVERYTHING), Peer(listener, PROBE_ASN + 1, exports=exports)]
+
+
+def switches(dut):
+    """How often the threads of the daemon have slept."""
+    total = 0
+    for folder in ("/proc/%d/task" % pid for pid in dut.pids()):
+        for task in os.listdir(folder):
+            with open("%s/%s/status" % (folder, task)) as f:
+                total += next(int(line.split()[1]) for line in f if line.startswith("voluntary_ctxt_switches"))
+    return total
 
 
 def main():
@@ -125,6 +137,21 @@ def main():
                         sample("%s_%s" % (name, k), "ms", run, probe[k + "_us"] / 1000, dut=cls.name)
             return one
 
+        def rest(cls, run):
+            with arena.dut(cls, probes(EVERYTHING)) as dut:
+                prober = arena.crowd(2, PROBES, PROBE_ASN)
+                prober.say("probe 0 1 65536 %d" % PROBE_MS)
+                wait_for("the first probes", lambda: prober.ask("report", "report")["updates"] > 0, 30)
+                begin, cpu, slept = time.monotonic(), dut.cpu_seconds(), switches(dut)
+                time.sleep(BESIDE_S)
+                changes = (time.monotonic() - begin) * 1000 / PROBE_MS
+                sample("rest_cpu", "us", run, (dut.cpu_seconds() - cpu) * 1e6 / changes, dut=cls.name)
+                sample("rest_switches", "switches", run, (switches(dut) - slept) / changes, dut=cls.name)
+                prober.say("probe-stop %d %d" % (begin * 1e9, time.monotonic() * 1e9))
+                probe = prober.wait("done", "probe", timeout=60)
+                for k in ("p50", "p99", "max"):
+                    sample("rest_" + k, "ms", run, probe[k + "_us"] / 1000, dut=cls.name)
+
         def slowly(crowd, said):
             crowd.say("slow %d" % SLOW_RATE)
             for f in said:
@@ -133,6 +160,7 @@ def main():
         def asking(crowd, said):
             crowd.say("refresh %d %d" % (ASKING * ASKED, BESIDE_S))
 
+        plan.alternate("rest", plan.classes, rest)
         plan.alternate("kept", plan.classes, told("kept"))
         plan.alternate("refresh", plan.classes, told("refresh"))
         plan.alternate("hold", [c for c in plan.classes if ours(c)], hold)

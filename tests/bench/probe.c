@@ -2,7 +2,7 @@
 /*
  * probe: sends numbered, paced packets through a router and records the fate of each packet.
  *
- *   probe --from NETNS --to NETNS:IFACE [--to NETNS:IFACE ...] --destinations FILE --pps N --out DIR [--together US]
+ *   probe --from NETNS --to NETNS:IFACE [--to NETNS:IFACE ...] --destinations FILE --pps N --out DIR [--window W] [--together US]
  *
  * The destinations file has lines `ADDRESS CLASS`, IPv4 and IPv6; a class is a small number. The n-th --to is port n (bit n of masks). Commands on
  * standard input, one a line:
@@ -13,7 +13,12 @@
  *                     reported apart from `lost`, with the time between the first and the last lost packet
  *   mark TEXT         a line in the plots
  *   report            writes the present figures to DIR/probe.json and continues
- *   stop              stops sending, waits for the arrival of all packets or for 1 s, writes DIR/probe.json and DIR/probe.csv, ends
+ *   stop              stops sending, waits for the arrival of the last packet (10 s) and 1 s for missing ones, writes DIR/probe.json and DIR/probe.csv, ends
+ *
+ * --window: a packet leaves at most W packets ahead of the newest arrival, and --pps is the highest rate. No queue with room for more than W packets overflows, however
+ * slow the machine is, so each lost packet is the router's. While nothing arrives, a packet leaves each 50 ms: an outage is measured in such steps. Without --window the
+ * rate does not depend on arrivals, and latencies include what waits for a slow router.
+ *
  * Packets that are due within US (200) leave together. A packet is misdirected if no mask between sending and arrival had the port of arrival.
  *
  * Gaps: longest_gap_us is the longest time between two arrivals. longest_gap_beyond_sender_us subtracts the pause of the sender (perhaps without a CPU)
@@ -66,7 +71,9 @@
 #define RECEIVE_STEP_NS                                                                            \
 	1000000u /* arrivals carry the kernel's stamp, so late reading changes no figure */
 #define BIN_NS 100000000u
-#define DRAIN_NS 1000000000u
+#define RETRY_NS 50000000u /* with a window, while nothing arrives */
+#define LAST_NS 10000000000u /* for the last packet */
+#define DRAIN_NS 1000000000u /* then for missing ones, which another path may hold */
 #define SOURCE_PORT 7776
 
 struct payload {
@@ -85,7 +92,7 @@ struct packet {
 
 static struct {
 	const char *from, *to[PORTS_MAX], *destinations, *out;
-	unsigned to_count, pps, together_us;
+	unsigned to_count, pps, window, together_us;
 } opt = {.pps = 10000, .together_us = SEND_STEP_US};
 
 static struct {
@@ -101,6 +108,7 @@ static uint32_t destination_count;
 
 static struct packet *packets; /* by sequence number */
 static _Atomic uint64_t sent_count, send_errors;
+static _Atomic uint64_t newest; /* sequence + 1 of the newest arrival */
 static _Atomic bool sending = true;
 enum { REST, STORM, LINK, PHASES };
 static _Atomic uint8_t phase;
@@ -183,7 +191,7 @@ send_one(const int *fds, uint64_t seq)
 }
 
 /*
- * The packet clock: a rate is a row of deadlines on the clock that stamps the packets. The loop never waits for packets.
+ * The packet clock: a rate is a row of deadlines on the clock that stamps the packets. Only a window makes the loop wait for packets.
  */
 static void
 pace(uint64_t due_ns)
@@ -211,11 +219,20 @@ first_in_line(void)
 		fprintf(stderr, "probe: priority: %s\n", strerror(errno));
 }
 
+static bool
+may_send(uint64_t seq, uint64_t last_ns, uint64_t now)
+{
+	return opt.window == 0 ||
+	       seq < atomic_load_explicit(&newest, memory_order_relaxed) + opt.window ||
+	       now >= last_ns + RETRY_NS;
+}
+
 static void *
 send_loop(void *arg)
 {
 	const int *fds = arg;
-	uint64_t step = 1000000000u / opt.pps, together = opt.together_us * 1000ull, due, seq = 0;
+	uint64_t step = 1000000000u / opt.pps, together = opt.together_us * 1000ull, due, last = 0,
+		 seq = 0;
 
 	first_in_line();
 	due = wall_ns();
@@ -223,10 +240,15 @@ send_loop(void *arg)
 		uint64_t now = wall_ns();
 		unsigned burst = 0;
 
-		for (; due <= now && burst < BURST_MAX && seq < PACKETS_MAX; burst++, due += step)
+		for (; due <= now && burst < BURST_MAX && seq < PACKETS_MAX &&
+			may_send(seq, last, now);
+			burst++, due += step) {
 			send_one(fds, seq++);
-		if (due + 1000000000u < now)
-			due = now; /* more than a second late: missed packets are dropped from the schedule */
+			last = now;
+		}
+		/* the window is full, or more than a second late: missed packets leave the schedule */
+		if ((due <= now && burst < BURST_MAX) || due + 1000000000u < now)
+			due = now;
 		now = wall_ns();
 		if (burst == BURST_MAX && due <= now)
 			pace(now + BURST_STEP_NS);
@@ -289,6 +311,8 @@ arrived(const struct payload *p, unsigned port, uint64_t at_ns)
 	pk->arrived_ns = at_ns;
 	pk->port = (uint8_t)port;
 	arrivals++;
+	if (p->seq >= atomic_load_explicit(&newest, memory_order_relaxed))
+		atomic_store_explicit(&newest, p->seq + 1, memory_order_relaxed);
 	if (destination[p->destination].highest > p->seq) {
 		pk->reordered = true;
 		reordered++;
@@ -788,6 +812,7 @@ parse_options(int argc, char **argv)
 		{"to", required_argument, NULL, 't'},
 		{"destinations", required_argument, NULL, 'd'},
 		{"pps", required_argument, NULL, 'p'}, {"out", required_argument, NULL, 'o'},
+		{"window", required_argument, NULL, 'w'},
 		{"together", required_argument, NULL, 'u'}, {NULL, 0, NULL, 0}};
 	int c;
 
@@ -802,6 +827,8 @@ parse_options(int argc, char **argv)
 			opt.pps = (unsigned)strtoul(optarg, NULL, 10);
 		else if (c == 'o')
 			opt.out = optarg;
+		else if (c == 'w')
+			opt.window = (unsigned)strtoul(optarg, NULL, 10);
 		else if (c == 'u')
 			opt.together_us = (unsigned)strtoul(optarg, NULL, 10);
 		else
@@ -819,7 +846,7 @@ int
 main(int argc, char **argv)
 {
 	pthread_t sender;
-	bool go_on = true;
+	bool go_on = true, last = false;
 	int fds[2];
 	uint64_t end;
 
@@ -845,9 +872,14 @@ main(int argc, char **argv)
 	}
 	atomic_store_explicit(&sending, false, memory_order_release);
 	pthread_join(sender, NULL);
-	end = wall_ns() + DRAIN_NS;
-	while (wall_ns() < end && arrivals + atomic_load(&send_errors) < atomic_load(&sent_count))
+	end = wall_ns() + LAST_NS;
+	while (wall_ns() < end && arrivals + atomic_load(&send_errors) < atomic_load(&sent_count)) {
 		receive_for(10, &go_on);
+		if (!last && atomic_load(&newest) == atomic_load(&sent_count)) {
+			last = true;
+			end = wall_ns() + DRAIN_NS;
+		}
+	}
 	write_report();
 	write_bins();
 	return 0;

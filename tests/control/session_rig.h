@@ -121,6 +121,17 @@ node_wake_one(void *ctx, unsigned shard)
 }
 
 static inline void
+node_wake_shard(void *ctx, unsigned shard, bool here)
+{
+	struct node *n = ctx;
+
+	if (n->rib[shard] != NULL && here)
+		thread_do(n->rib[shard]);
+	else
+		node_wake_one(n, shard);
+}
+
+static inline void
 node_wake_shards(void *ctx)
 {
 	struct node *n = ctx;
@@ -304,7 +315,7 @@ node_begin_with(struct node *n, uint32_t asn, uint32_t id, uint32_t tombstones_m
 		.wake_ctx = n,
 		.ask_next_hop = node_ask,
 		.ask_ctx = n};
-	struct speaker_config c = {.wake_shard = node_wake_one,
+	struct speaker_config c = {.wake_shard = node_wake_shard,
 		.event = node_event,
 		.event_reserve = node_event_reserve,
 		.event_release = node_event_release,
@@ -312,7 +323,7 @@ node_begin_with(struct node *n, uint32_t asn, uint32_t id, uint32_t tombstones_m
 		.asn = asn,
 		.router_id = id,
 		.restarted = node_restarted};
-	struct thread_config rib = {.name = "rib", .work = node_shard_work};
+	struct thread_config rib = {.name = "rib", .work = node_shard_work, .lends = true};
 	struct thread_config session = {.name = "session",
 		.start = speaker_start,
 		.stop = speaker_stop,

@@ -23,16 +23,14 @@ from tree import Tree  # noqa: E402
 
 EXTERNAL, INTERNAL = "192.0.2.2", "192.0.2.3"
 FAMILY = "families/ipv4-unicast/"
-# A new value for each key of a session: table -> key -> (place below the peer, value, peer).
+# A new value for each key of a session that needs a special one: table -> key -> (place below the peer, value, peer).
 PEER = {
     "shared_peer_keys": {
-        "asn": 64514, "description": "text", "passive": True, "shutdown": True, "source": US, "multihop": 2, "gtsm": True, "link_sensitive": False, "password": "secret",
-        "local_as": 64600, "route_reflector_client": (True, INTERNAL), "enforce_first_as": False, "allow_as_sets": False, "role": "peer",
-        "role_strict": True, "route_server_client": True},
-    "graceful_shutdown_keys": {"honour": True, "send": True},
+        "asn": 64514, "description": "text", "source": US, "link_sensitive": False, "password": "secret", "local_as": 64600,
+        "route_reflector_client": (True, INTERNAL), "role": "peer"},
+    "graceful_shutdown_keys": {},
     "peer_keys": {"address": "192.0.2.50", "port": 180, "group": "g", "vrf": "default"},
-    "capability_keys": {name: False for name in ("route_refresh", "enhanced_route_refresh", "four_octet_as", "extended_message", "graceful_restart")} |
-    {"extended_next_hop": True},
+    "capability_keys": {},
     "timer_keys": {"hold_s": 60, "keepalive_s": 5, "connect_retry_s": 20, "idle_hold_s": 2, "open_sent_hold_s": 60, "send_hold_s": 100,
                    "min_advertisement_s": 1, "stale_refresh_s": 60, "long_lived_stale_time": 3600},
     "family_keys": {
@@ -64,6 +62,11 @@ ROUTER = {
                            "resolve_via_default": True, "max_paths": 2, "graceful_shutdown": True, "max_as_path_length": 100, "tombstones_max": 5000,
                            "cluster_id": "192.0.2.99", "listen_limit": 5}),
 }
+
+
+def other_value(key):
+    """Of a boolean or an integer that the tables above do not have: another value than the default."""
+    return not key.default if key.schema == {"type": "boolean"} else key.schema.get("minimum", 0) + 1
 
 
 def unescaped(line):
@@ -175,7 +178,7 @@ class ConfigReference(KeelTest):
                     continue
                 with self.subTest(table=table, key=key.name):
                     if table in PEER:
-                        value, address = PEER[table][key.name], EXTERNAL
+                        value, address = PEER[table].get(key.name, other_value(key)), EXTERNAL
                         if isinstance(value, tuple):
                             value, address = value
                         place = "/bgp/peers/%d/%s%s" % (address == INTERNAL, PLACES.get(table, ""), key.name)

@@ -200,7 +200,7 @@ class Lines(Pair):
             self.assertTrue(points_at(err, words, first_fault(lines_of(OWN["user"]), words)), err)
         status, _, err = keelctl(sock=self.sockets[0], stdin="show version\n\nsystem-view\nbgp 64512\npeer 192.0.2.2 keep-all-routes\ncommit\n")
         self.assertEqual(status, 2)
-        self.assertRegex(err, r'^peer 192.0.2.2 keep-all-routes\n {15}\^\nline 5: word 3 "keep-all-routes": expected as-number, group, capability-advertise, enable, description, [^\n]+\n$')
+        self.assertRegex(err, r'^peer 192.0.2.2 keep-all-routes\n {15}\^\nline 5: word 3 "keep-all-routes": expected as-number, group, enable, description, [^\n]+\n$')
 
     def test_another_as(self):
         status, out, err = self.ctl(["system-view; bgp 0.64513"])
@@ -349,7 +349,7 @@ class Lines(Pair):
         shell.line("bgp 64512")
         said = shell.keys("undo peer transit ?", r"\] undo peer transit $")
         words = re.findall(r"(?m)^  (\S+)", said)
-        self.assertEqual(words[:4] + words[-2:], ["as-number", "group", "capability-advertise", "enable", "|", "<cr>"])
+        self.assertEqual(words[:4] + words[-2:], ["as-number", "group", "enable", "description", "|", "<cr>"])
         self.assertIn("description", words)
 
     def test_completion(self):

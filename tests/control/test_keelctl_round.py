@@ -6,6 +6,8 @@ empty daemon, gives the same document (needs root: else the exit status is 77).
 usage: test_keelctl_round.py KEELCTL KEELD
 """
 import json
+import os
+import re
 import subprocess
 
 from keelctl_lab import KEELCTL, Pair, keelctl, run_tests
@@ -58,19 +60,27 @@ RICH = {
                   {"address": "192.0.2.11", "asn": 64516, "vrf": "red", "description": "of red", "families": {"ipv4-unicast": FAMILY}},
                   {"address": "2001:db8::11", "asn": 64516, "vrf": "red"}]},
 }
-# Lines of the BGP view (4: of the family view), and what they do to the peer 192.0.2.99, AS 7; undone by `undo` unless a third text stands here.
-EDITS = [
-    ("description one", {"description": "one"}), ("ignore", {"shutdown": True}), ("listen-only", {"passive": True}),
-    ("password cipher secret", {"password": "***"}), ("connect-interface 192.0.2.1", {"source": "192.0.2.1"}), ("ebgp-max-hop 5", {"multihop": 5}),
-    ("ebgp-max-hop", {"multihop": 255}), ("valid-ttl-hops", {"gtsm": True}), ("fake-as 1.1", {"local_as": 65537}),
-    ("timer keepalive 5 hold 15", {"timers": {"keepalive_s": 5, "hold_s": 15}}), ("timer hold 9", {"timers": {"hold_s": 9}}),
-    ("timer connect-retry 9", {"timers": {"connect_retry_s": 9}}), ("route-update-interval 3", {"timers": {"min_advertisement_s": 3}}),
-    ("reflect-client", {"route_reflector_client": True}), ("4 next-hop-local", {"next_hop_self": True}), ("4 next-hop-invariable", {"next_hop_unchanged": True}),
-    ("4 public-as-only", {"remove_private_as": True}), ("4 substitute-as", {"as_override": True}), ("4 default-route-advertise", {"default_originate": True}),
-    ("4 allow-as-loop", {"allow_as_in": 1}), ("4 allow-as-loop 3", {"allow_as_in": 3}), ("4 route-limit 10", {"max_prefixes": {"limit": 10}}),
-    ("4 route-limit 10 alert-only", {"max_prefixes": {"limit": 10, "action": "warning"}}),
-    ("4 route-limit 10 discard", {"max_prefixes": {"limit": 10, "action": "discard"}}),
-]
+SETTINGS = os.path.join(os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__)))), "control", "cli", "keelctl_settings.def")
+VALUES = {"TRUE": ("", True), "TEXT": ("192.0.2.1", "192.0.2.1"), "ASN": ("1.1", 65537)}
+
+
+def edits():
+    """Lines of the BGP view (4: of the family view), and what they do to the peer 192.0.2.99, AS 7; undone by `undo`. All settings of keys, and lines of
+    other shapes."""
+    with open(SETTINGS) as f:
+        text = f.read()
+    lowest = dict(re.findall(r'^WORD\("NUMBER", "([^"]+)", "(\d+) to ', text, re.M))
+    for views, words, shown, kind, key, home, on, number in re.findall(
+            r'^SETTING\((.+?), "([^"]+)", "([^"]*)", SETS_(\w+), "(\w+)", (NULL|"\w*"), (\w+), (\d+), ', text, re.M):
+        if on == "true":
+            continue  # undo sets false: below
+        value, meant = VALUES.get(kind) or (str(int(lowest[words.split()[-1]]) + 5), int(lowest[words.split()[-1]]) + 5)
+        for value, meant in [(value, meant)] + ([("", int(number))] if "[" in shown else []):
+            yield ("4 " if views == "VIEW_FAMILIES" else "") + (words + " " + value).strip(), {home.strip('"'): {key: meant}} if len(home) > 2 and home != "NULL" else {key: meant}
+    yield from [
+        ("password cipher secret", {"password": "***"}), ("timer keepalive 5 hold 15", {"timers": {"keepalive_s": 5, "hold_s": 15}}),
+        ("4 route-limit 10", {"max_prefixes": {"limit": 10}}), ("4 route-limit 10 alert-only", {"max_prefixes": {"limit": 10, "action": "warning"}}),
+        ("4 route-limit 10 discard", {"max_prefixes": {"limit": 10, "action": "discard"}})]
 
 
 # `undo` and these words undo a line that begins with them.
@@ -138,7 +148,9 @@ class Round(Pair):
     def test_each_line_edits_and_undoes(self):
         self.good(["system-view; bgp 64512; peer 192.0.2.99 as-number 7; ipv4-family unicast; peer 192.0.2.99 route-policy in import"])
         base = self.document(0, "candidate")["bgp"]["peers"][-1]
-        for line, change in EDITS:
+        lines = list(edits())
+        self.assertGreater(len(lines), 23)
+        for line, change in lines:
             family, _, words = line.rpartition("4 ") if line.startswith("4 ") else ("", "", line)
             view = "system-view; bgp 64512; " + ("ipv4-family unicast; " if line.startswith("4 ") else "")
             self.good([view + "peer 192.0.2.99 " + words])

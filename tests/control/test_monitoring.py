@@ -120,8 +120,10 @@ class Monitoring(KeelTest):
         known |= {n + s for n in known for s in ("_count", "_info")}
         boards = sorted(glob.glob(os.path.join(MONITORING, "dashboards", "*.json")))
         self.assertEqual([os.path.basename(b) for b in boards], ["fleet.json", "peer.json", "router.json"])
-        with open(os.path.join(MONITORING, "..", "..", "control", "http", "http_metrics.c")) as f:
-            table = set(re.findall(r'\{"(keel_\w+)", (?:GAUGE|COUNTER|SUMMARY|INFO)', f.read()))
+        table = set()
+        for name in "http_metrics.c", "http_metrics.def":
+            with open(os.path.join(MONITORING, "..", "..", "control", "http", name)) as f:
+                table |= set(re.findall(r'[{(]"(keel_\w+)", (?:GAUGE|COUNTER|SUMMARY|INFO)', f.read()))
         for path in boards + [RULES]:
             with open(path) as f:
                 used = set(re.findall(r"\bkeel_[a-z0-9_]+", f.read()))

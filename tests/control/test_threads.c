@@ -487,6 +487,150 @@ test_no_wake_is_lost(void **state)
 	}
 }
 
+/* ---- work of a sleeping thread ---- */
+
+/* The members without _Atomic belong to whoever runs the work: ThreadSanitizer watches. */
+struct lender {
+	struct thread *thread;
+	pthread_t id;
+	struct timer timer;
+	_Atomic unsigned todo, done, mails;
+	_Atomic bool inside, twice;
+	unsigned taken, lent, armed, fired;
+	_Atomic unsigned fires;
+};
+
+static void
+lender_fire(struct timer *t)
+{
+	struct lender *l = (struct lender *)(void *)((char *)t - offsetof(struct lender, timer));
+
+	l->fired++;
+	atomic_store(&l->fires, l->fired);
+}
+
+static int
+lender_start(void *ctx, struct thread *self)
+{
+	struct lender *l = ctx;
+
+	l->thread = self;
+	l->id = pthread_self();
+	l->timer.fire = lender_fire;
+	return 0;
+}
+
+/* Takes at most three items. Each 64th item arms the timer. */
+static bool
+lender_work(void *ctx, uint64_t now, uint64_t deadline)
+{
+	struct lender *l = ctx;
+	unsigned n = 0;
+
+	(void)now;
+	(void)deadline;
+	if (atomic_exchange(&l->inside, true))
+		atomic_store(&l->twice, true);
+	for (; n < 3 && atomic_load(&l->todo) > 0; n++) {
+		atomic_fetch_sub(&l->todo, 1);
+		l->lent += !pthread_equal(pthread_self(), l->id);
+		if (++l->taken % 64 == 0 && l->timer.deadline_ns == 0 &&
+			timer_arm(l->thread, &l->timer, 100000) == 0)
+			l->armed++;
+	}
+	atomic_store(&l->inside, false);
+	atomic_fetch_add(&l->done, n);
+	return atomic_load(&l->todo) > 0;
+}
+
+static void
+lender_mail(void *arg)
+{
+	struct lender *l = arg;
+
+	l->taken++;
+	atomic_fetch_add(&l->mails, 1);
+}
+
+struct borrower {
+	pthread_t id;
+	struct lender *l;
+	uint64_t seed;
+	unsigned added, mailed;
+};
+
+static void *
+borrower_main(void *arg)
+{
+	struct borrower *b = arg;
+
+	for (unsigned i = 0; i < ROUNDS; i++) {
+		unsigned how = (unsigned)(splitmix64(&b->seed) % 16), n = 1 + how % 5;
+
+		b->added += n;
+		atomic_fetch_add(&b->l->todo, n);
+		if (how == 0 && thread_post(b->l->thread, lender_mail, b->l) == 0)
+			b->mailed++;
+		if (how == 1)
+			thread_wake(b->l->thread);
+		else
+			thread_do(b->l->thread);
+		if (how > 12)
+			sched_yield();
+	}
+	return NULL;
+}
+
+/* No two calls of work() overlap, no item is lost, and timers armed by work() fire. */
+static void
+test_work_of_a_sleeper(void **state)
+{
+	struct lender l = {0};
+	struct thread_config c = {.name = "lender",
+		.ctx = &l,
+		.start = lender_start,
+		.work = lender_work,
+		.lends = true};
+	struct borrower b[2] = {{.l = &l, .seed = 1}, {.l = &l, .seed = 2}};
+
+	(void)state;
+	assert_int_equal(thread_create(&c, &l.thread), 0);
+	for (unsigned i = 0; i < 2; i++)
+		assert_int_equal(pthread_create(&b[i].id, NULL, borrower_main, &b[i]), 0);
+	for (unsigned i = 0; i < 2; i++)
+		pthread_join(b[i].id, NULL);
+	AWAIT(atomic_load(&l.done) == b[0].added + b[1].added);
+	AWAIT(atomic_load(&l.mails) == b[0].mailed + b[1].mailed);
+	thread_end(l.thread);
+	assert_false(l.twice);
+	assert_true(l.lent > 0);
+	assert_true(l.armed > 0);
+	assert_true(l.fired + (l.timer.deadline_ns != 0) == l.armed);
+	thread_free(l.thread);
+}
+
+/* A timer armed by borrowed work wakes the thread from a sleep without limit. */
+static void
+test_borrowed_work_arms_a_timer(void **state)
+{
+	struct lender l = {.taken = 63};
+	struct thread_config c = {.name = "lender",
+		.ctx = &l,
+		.start = lender_start,
+		.work = lender_work,
+		.lends = true};
+
+	(void)state;
+	assert_int_equal(thread_create(&c, &l.thread), 0);
+	for (unsigned n = 1; n <= 20; n++) {
+		atomic_fetch_add(&l.todo, 64);
+		thread_do(l.thread);
+		AWAIT(atomic_load(&l.fires) >= n);
+	}
+	thread_end(l.thread);
+	thread_free(l.thread);
+}
+
 /* ---- descriptors ---- */
 
 struct test_watch {
@@ -938,6 +1082,8 @@ main(void)
 		cmocka_unit_test(test_mail_keeps_its_order),
 		cmocka_unit_test(test_call_waits),
 		cmocka_unit_test(test_no_wake_is_lost),
+		cmocka_unit_test(test_work_of_a_sleeper),
+		cmocka_unit_test(test_borrowed_work_arms_a_timer),
 		cmocka_unit_test(test_watch_comes_changes_goes),
 		cmocka_unit_test(test_callback_closes_others),
 		cmocka_unit_test(test_busy_descriptors_share),

@@ -288,6 +288,9 @@ lab_port(const char *name, const char *device)
 #ifndef LAB_SOURCE_ROUTES
 #define LAB_SOURCE_ROUTES 0
 #endif
+#ifndef LAB_IDLE /* workers without packets sleep */
+#define LAB_IDLE 0
+#endif
 
 static inline void
 lab_workers_up_count(struct lab_fib *l, unsigned count)
@@ -298,6 +301,7 @@ lab_workers_up_count(struct lab_fib *l, unsigned count)
 				       .qsbr = l->qsbr,
 				       .count = count,
 				       .path_lists = l->lists,
+				       .idle_adaptive = LAB_IDLE,
 				       .forward_source_routes = LAB_SOURCE_ROUTES},
 		&err);
 

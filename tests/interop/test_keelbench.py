@@ -16,7 +16,7 @@ import labtest
 from labtest import BUILD, KEELD, ROOT, need, out_folder
 
 NAME = "keelbench"
-SMALL = ["--routes", "5000", "--routes6", "1000", "--peers", "3", "--seconds", "3", "--pps", "1000", "--churn", "500", "--flip-s", "1.5", "--runs", "1",
+SMALL = ["--routes", "5000", "--routes6", "1000", "--peers", "3", "--seconds", "3", "--pps", "1000", "--window", "128", "--churn", "500", "--flip-s", "1.5", "--runs", "1",
          "--destinations", "1000", "--no-bare", "--no-limits"]
 PROGRAM = os.path.join(ROOT, "scripts", "keelbench")
 

@@ -4,7 +4,6 @@
 All objects of a Lab carry its name and are removed by close(), also after an exception or a signal. Leftovers of a killed lab are removed by the next
 lab (the name holds the process id of its maker).
 """
-import contextlib
 import json
 import os
 import re
@@ -162,6 +161,9 @@ def remove_leftovers():
     remove_host_leftovers()
 
 
+# Arguments of tests/bench/probe.c for traffic that waits for the router. Packets of 8 ms leave together, so that the worker sleeps in between. The smallest queue on the way,
+# the ring of a veth, has 256 places: half for the window, half for 6 s in which nothing arrives.
+SELF_CLOCKED = ["--together", "8000", "--window", "128"]
 PATIENCE_S = 300  # for slow machines: a limit that only ends a hanging test is never shorter
 
 
@@ -515,42 +517,6 @@ class Lab:
 def worker_drops(rpc, reason):
     """Packets that all workers dropped for the reason."""
     return sum(w["drops"].get(reason, 0) for w in rpc.call("dataplane.stats")["workers"])
-
-
-class Withheld:
-    """
-    What the machine takes from workers of a keelfwd: the time in which they were ready to run and it ran something else, or stopped them (CPU quota of a
-    control group), and packets that queues of interfaces in the hosts of the lab and in instances dropped meanwhile.
-    """
-
-    def __init__(self, lab, pid):
-        self.lab, self.pid, self.begun = lab, pid, time.monotonic()
-        self.before = self.waited_s(), self.dropped()
-
-    def waited_s(self):
-        total, folder = 0, "/proc/%d/task" % self.pid
-        for task in os.listdir(folder):
-            with contextlib.suppress(FileNotFoundError, ProcessLookupError), open("%s/%s/comm" % (folder, task)) as name, open("%s/%s/schedstat" % (folder, task)) as ran:
-                total += int(ran.read().split()[1]) / 1e9 if "worker" in name.read() else 0
-        return total
-
-    def dropped(self):
-        names = [self.lab.netns(h) for h in self.lab.hosts] + [n for n in os.listdir("/run/netns") if n.startswith("keel-")]
-        links = [link for n in names for link in json.loads(run("ip", "-n", n, "-json", "-s", "link", "show", check=False) or "[]")]
-        return sum(link["stats64"][way]["dropped"] for link in links for way in ("rx", "tx"))
-
-    def lost(self, probe, pps):
-        """
-        Lost packets that say nothing about the router: all, if the machine withheld a twentieth of the time, in which so many arrive, and queues count as
-        many. A worker that waits for something has no such time, and what a router drops is in no queue.
-        """
-        lost, waited = probe["lost"], self.waited_s() - self.before[0]
-        dropped = self.dropped() - self.before[1] + sum(p["receiver_overflow"] for p in probe["ports"])
-        machine = lost if waited > (time.monotonic() - self.begun) / 20 and lost <= min(waited * pps, dropped) else 0
-        if lost:
-            print("      the machine did not run workers that were ready for %.1f s, queues dropped %d packets: %d of %d lost packets are the machine's" % (
-                waited, dropped, machine, lost), flush=True)
-        return machine
 
 
 def print_losses(rpc, probe):

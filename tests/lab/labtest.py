@@ -17,7 +17,7 @@ import traceback
 
 ROOT = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
 sys.path.insert(0, os.path.join(ROOT, "tests", "lab"))
-from lab import PATIENCE_S, Lab, Rpc, Withheld, memory_kb, run, wait_for  # noqa: E402,F401
+from lab import PATIENCE_S, SELF_CLOCKED, Lab, Rpc, memory_kb, run, wait_for  # noqa: E402,F401
 from wire import (KEEPALIVE, NOTIFICATION, OPEN, ROUTE_REFRESH, UPDATE, V4, V6, AFI, as_path, attribute, decode, next_hop, nlri, origin,  # noqa: E402,F401
                   update)
 
@@ -249,16 +249,15 @@ def mp_prefixes_of(message, kind):
 
 class Probe:
     """Numbered packets (tests/bench/probe.c) from the host src to destinations behind the hosts `to`, expected at the hosts of the bits `mask`: the
-    first host is bit 1. A destination may be "ADDRESS CLASS", and a host "HOST:INTERFACE". `patience`: seconds for an answer of the probe. Packets of 8 ms leave together, so that the worker sleeps in between."""
-    TOGETHER = ["--together", "8000"]
+    first host is bit 1. A destination may be "ADDRESS CLASS", and a host "HOST:INTERFACE". `patience`: seconds for an answer of the probe. `pps` is the highest rate."""
 
     def __init__(self, lab, destinations, to, pps, mask=1, patience=30):
         path = lab.path("destinations")
         with open(path, "w") as f:
             f.writelines((d if " " in str(d) else "%s 0" % d) + "\n" for d in destinations)
         hosts = sum((["--to", "%s:%s" % (lab.netns(h), interface or "eth0")] for h, _, interface in (x.partition(":") for x in to)), [])
-        self.lab, self.out, self.patience, self.pps, self.withheld = lab, lab.logs, patience, pps, None
-        self.process = lab.spawn("probe", None, [PROBE, "--from", lab.netns("src"), *hosts, "--destinations", path, "--pps", str(pps), *self.TOGETHER, "--out", self.out], lines=True)
+        self.out, self.patience = lab.logs, patience
+        self.process = lab.spawn("probe", None, [PROBE, "--from", lab.netns("src"), *hosts, "--destinations", path, "--pps", str(pps), *SELF_CLOCKED, "--out", self.out], lines=True)
         self.say("mask 0 %d" % mask)
 
     def say(self, *lines):
@@ -268,19 +267,20 @@ class Probe:
             if answer is None or not answer.startswith("ok"):
                 raise RuntimeError("probe: %s: %s" % (text, answer))
 
-    def watch(self, pid):
-        """What the machine loses is not counted, as Withheld says. `pid`: a keelfwd that lives until end()."""
-        self.withheld = Withheld(self.lab, pid)
+    def report(self):
+        """What was sent, received, lost, misdirected and reordered until now."""
+        self.say("report")
+        return self.reported()
+
+    def reported(self):
+        with open(os.path.join(self.out, "probe.json")) as f:
+            return json.load(f)
 
     def end(self):
-        """Stops; returns what was sent, lost, misdirected and reordered."""
+        """Stops; returns the last report."""
         self.process.say("stop")
-        self.process.popen.wait(60)
-        with open(os.path.join(self.out, "probe.json")) as f:
-            got = json.load(f)
-        if self.withheld is not None:
-            got["lost"] -= self.withheld.lost(got, self.pps)
-        return got
+        self.process.popen.wait(PATIENCE_S)
+        return self.reported()
 
 
 # ---- a speaker ----

@@ -300,7 +300,6 @@ print(answers)
         self.priority()
         self.commit()
         self.probe = Probe(self.lab, (prefix(i)[:-1] + "1" for i in range(ROUTES)), ["up"], PPS)
-        self.probe.watch(self.pid)
         if inject.available():
             self.restart("a forbidden system call", signal.SIGSYS)
         for i in range(ROUNDS):

@@ -271,7 +271,6 @@ class Test:
         self.build()
         steady = [a for t in self.tables.values() for a in t.steady(PROBED, self.rng)]
         self.probe = Probe(self.lab, steady + [a + " 1" for a in INSIDE], ("up", "ub", "fr", "up:eth1"), PPS, patience=60)
-        self.probe.watch(self.pids()[1])
         self.probe.say("mask 1 8")
         memory = None
         for i in range(ROUNDS):

@@ -252,7 +252,6 @@ class Test:
         c = self.c
         self.build()
         self.probe = Probe(self.lab, ("10.0.%d.1" % i for i in range(ROUTES)), ["up"], PPS)
-        self.probe.watch(self.pids[1])
         self.bad()
         self.round(0)  # the first one makes pools and so on
         fds, memory = at_rest(self.descriptors), self.memory_kb()

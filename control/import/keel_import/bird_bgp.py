@@ -5,6 +5,7 @@ Keys of the translation: _address, _interface, _range, _local (AS number), _inte
 neighbour; _table, _import_limit, _receive_limit of a family."""
 import copy
 
+from . import keys
 from .bird_filter import read_filter
 from .bird_read import NO_ROUTE, Statements, debug
 from .document import equal, password_fault, value_of
@@ -199,12 +200,12 @@ def _switch(key, inside=None):
     return function
 
 
-def _seconds(key, low, high):
+def _number(key, inside):
     def function(b, o):
-        n = b.take_number(low, high)
+        n = b.take_number(*keys.RANGES[key])
         if n is None or (key == "hold_s" and n in (1, 2)):
             return False
-        o.setdefault("timers", {})[key] = n
+        (o if inside is None else o.setdefault(inside, {}))[key] = n
         return True
     return function
 
@@ -336,25 +337,19 @@ def _graceful_restart(b, o):
     return True
 
 
+def _of_key(line, key, inside):
+    """The row of a key of keys.py."""
+    words, _, value = line.rpartition(" ")
+    if value == "NUMBER":
+        return words, _number(key, inside)
+    return (words, _text(key)) if value == "TEXT" else (line, _switch(key, inside))
+
+
 BGP = Statements(
-    ("passive", _switch("passive")),
-    ("disabled", _switch("shutdown")),
-    ("ttl security", _switch("gtsm")),
-    ("rr client", _switch("route_reflector_client")),
-    ("rs client", _switch("route_server_client")),
-    ("enforce first as", _switch("enforce_first_as")),
-    ("require roles", _switch("role_strict")),
-    ("enable route refresh", _switch("route_refresh", "capabilities")),
-    ("enable enhanced route refresh", _switch("enhanced_route_refresh", "capabilities")),
-    ("enable extended messages", _switch("extended_message", "capabilities")),
-    ("hold time", _seconds("hold_s", 0, 65535)),
-    ("startup hold time", _seconds("open_sent_hold_s", 1, 65535)),
-    ("keepalive time", _seconds("keepalive_s", 1, 21845)),
-    ("connect retry time", _seconds("connect_retry_s", 1, 65535)),
+    *(_of_key(*row) for row in keys.BIRD_PEER),
     ("local role", _role),
     ("local", _local),
     ("neighbor", _neighbor),
-    ("description", _text("description")),
     ("password", _password),
     ("interface", _text("_interface")),
     ("vrf", _vrf),

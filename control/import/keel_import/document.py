@@ -11,7 +11,7 @@ Sections of named elements are dicts {name: element} until result(). A key with 
 """
 import re
 
-from . import texts
+from . import keys, texts
 from .texts import FAMILIES, V4
 
 NODE_MAX = 65535  # the largest number of a node of bgpd and VRP
@@ -24,8 +24,7 @@ DAY = 86400  # the largest max_prefixes.restart_s
 SECTIONS = frozenset(("prefix_lists", "as_path_lists", "community_lists", "large_community_lists", "ext_community_lists", "route_policies"))
 BGP_SECTIONS = frozenset(("peers", "groups", "listen_ranges", "networks", "redistribute"))
 # Other numbers are of 32 bits.
-RANGES = {"limit": (1, texts.MOST_U32), "threshold_percent": (1, 100), "restart_s": (1, DAY), "connect_retry_s": (1, 65535), "min_advertisement_s": (0, 600),
-          "multihop": (1, 255), "port": (1, 65535), "preference": (0, 255), "allow_as_in": (0, 255)}
+RANGES = {**keys.RANGES, "limit": (1, texts.MOST_U32), "threshold_percent": (1, 100), "restart_s": (1, DAY), "port": (1, 65535), "preference": (0, 255)}
 
 
 def value_of(o, group, key):

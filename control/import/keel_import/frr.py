@@ -3,12 +3,12 @@
 where the line begins with it."""
 import re
 
-from . import texts
+from . import keys, texts
 from .document import NODE_MAX, PREPEND_MAX, accept_all, value_of
-from .lines import (cluster_id, describe, done, each_line, family_defaults, filter_line, leave_family, match_list, neighbour, network, next_hop, of_direction,
+from .lines import (cluster_id, done, each_line, family_defaults, filter_line, leave_family, match_list, neighbour, network, next_hop, of_direction,
                     prefix_entry, take_entry)
 from .next_hops import report_third_parties
-from .rows import Rows, put, put_number, put_word
+from .rows import Rows, of_keys, put, put_number, put_text, put_word
 from .texts import V4, V6
 
 # Lines without a meaning for routes.
@@ -236,7 +236,7 @@ JUMPS = Rows(
     ("on-match goto *", _jump),
     ("continue", _jump),
     ("continue *", _jump),
-    ("description * [...]", describe),
+    ("description * [...]", put_text("description")),
 )
 
 
@@ -311,24 +311,15 @@ def _selected(im, f, word, rest):
 
 
 FAMILY = Rows(
-    ("activate", put("enabled")),
-    ("no activate", put("enabled", False)),
     ("send-community [...]", _send_communities),
     ("no send-community [...]", lambda im, f, kinds: _send_communities(im, f, kinds, no=True)),
     ("route-map * (in|out)", of_direction("in")),
-    ("next-hop-self", put("next_hop_self")),
-    ("soft-reconfiguration inbound", put("keep_all_routes")),
     ("route-reflector-client", put("_route_reflector_client")),
     ("route-server-client", _server_client),
-    ("as-override", put("as_override")),
     ("remove-private-AS", _remove_private),
-    ("remove-private-AS all", put("remove_private_as")),
-    ("default-originate", put("default_originate")),
-    ("allowas-in", put("allow_as_in", 3)),
-    ("allowas-in *", put_number("allow_as_in")),
-    ("attribute-unchanged next-hop", put("next_hop_unchanged")),
     ("maximum-prefix * [...]", _maximum_prefix),
     ("(unsuppress-map|advertise-map) [...]", _selected),
+    *of_keys(keys.FRR_FAMILY, no=True),
 )
 
 
@@ -389,21 +380,13 @@ def _local_as(im, o, text):
 
 
 NEIGHBOR = Rows(
-    ("description * [...]", describe),
     ("password *", lambda im, o, text: im.set_password(o, text)),
     ("update-source *", _source),
     ("interface *", _interface),
-    ("ebgp-multihop", put("multihop", 255)),
-    ("ebgp-multihop *", put_number("multihop")),
     ("shutdown [...]", _shutdown),
     ("no shutdown [...]", lambda im, o, rest: _shutdown(im, o, rest, no=True)),
-    ("passive", put("passive")),
-    ("enforce-first-as", put("enforce_first_as")),
-    ("no enforce-first-as", put("enforce_first_as", False)),
-    ("ttl-security * 1", lambda im, o, word: put("gtsm")(im, o)),
-    ("advertisement-interval *", put_number("min_advertisement_s", "timers")),
     ("local-as *", _local_as),
-    ("timers connect *", put_number("connect_retry_s", "timers")),
+    *of_keys(keys.FRR_PEER, no=True),
     ("timers * *", lambda im, o, keepalive, hold: im.set_timers(o.setdefault("timers", {}), keepalive, hold)),
 )
 

@@ -65,11 +65,6 @@ def done(im, *_):
     return True
 
 
-def describe(im, o, text, _):
-    o["description"] = text
-    return True
-
-
 def match_list(key):
     def function(im, match, name):
         match[key] = im.name(name)

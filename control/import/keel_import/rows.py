@@ -39,10 +39,14 @@ class Rows:
         return None
 
 
-def put(key, value=True):
-    """A function of a row that sets a key of an object."""
+def _home(o, inside):
+    return o if inside is None else o.setdefault(inside, {})
+
+
+def put(key, value=True, inside=None):
+    """A function of a row that sets a key of an object. `inside`: the key of the object in the object."""
     def function(im, o):
-        o[key] = value
+        _home(o, inside)[key] = value
         return True
     return function
 
@@ -56,5 +60,30 @@ def put_word(key):
 
 
 def put_number(key, inside=None):
-    """A function of a row that sets a key to the taken number. `inside`: the key of the object in the object."""
-    return lambda im, o, text: im.set_number(o if inside is None else o.setdefault(inside, {}), key, text)
+    """A function of a row that sets a key to the taken number. `inside`: as in put()."""
+    return lambda im, o, text: im.set_number(_home(o, inside), key, text)
+
+
+def put_text(key):
+    """A function of a row that sets a key to the rest of the line."""
+    def function(im, o, text, _):
+        o[key] = text
+        return True
+    return function
+
+
+def of_keys(table, no=False):
+    """The rows for a table of keys.py. `no`: also those that begin with `no`, of keys that are true or false."""
+    for line, key, inside in table:
+        words, _, value = line.rpartition(" ")
+        if value == "NUMBER":
+            yield words + " *", put_number(key, inside)
+        elif value.startswith("[NUMBER="):
+            yield words, put(key, int(value[8:-1]), inside)
+            yield words + " *", put_number(key, inside)
+        elif value == "TEXT":
+            yield words + " * [...]", put_text(key)
+        else:
+            yield line, put(key, True, inside)
+            if no:
+                yield "no " + line, put(key, False, inside)

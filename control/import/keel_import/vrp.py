@@ -1,10 +1,10 @@
 # SPDX-License-Identifier: BSD-3-Clause
 """import vrp: the lines that `display current-configuration` of VRP prints. A line is carried if a key of keel.json has the same meaning."""
-from . import texts
+from . import keys, texts
 from .document import NODE_MAX, accept_all, value_of
-from .lines import (cluster_id, describe, done, each_line, family_defaults, filter_line, leave_family, neighbour, network, next_hop, of_direction, prefix_entry,
+from .lines import (cluster_id, done, each_line, family_defaults, filter_line, leave_family, neighbour, network, next_hop, of_direction, prefix_entry,
                     take_entry)
-from .rows import Rows, put, put_number, put_word
+from .rows import Rows, of_keys, put, put_number, put_word
 from .texts import V4, V6
 
 IDLE = frozenset(("sysname", "return", "quit", "clock", "header", "user-interface", "info-center"))
@@ -196,7 +196,8 @@ def _policy_line(im, words):
     if words[0] == "apply" and len(words) > 1:
         return APPLY.read(words[1:], im, im.node.setdefault("set", {}))
     if words[0] == "description" and len(words) > 1:
-        return describe(im, im.node, words[1], None)
+        im.node["description"] = words[1]
+        return True
     if words[0] == "if-match" and len(words) > 2 and IF_MATCH.read(words[1:], im, im.node.setdefault("match", {})) and not im.is_lost:
         return True
     if not im.wider_node():
@@ -250,19 +251,13 @@ def _communities(im, f):
 
 
 FAMILY = Rows(
-    ("enable", put("enabled")),
-    ("keep-all-routes", put("keep_all_routes")),
-    ("next-hop-local", put("next_hop_self")),
-    ("substitute-as", put("as_override")),
-    ("default-route-advertise", put("default_originate")),
     ("public-as-only", _public_as),
-    ("next-hop-invariable", put("next_hop_unchanged")),
     ("route-policy * (import|export)", of_direction("import")),
     ("reflect-client", put("_route_reflector_client")),
-    ("allow-as-loop", put("allow_as_in", 1)),
-    ("allow-as-loop * [...]", lambda im, f, text, rest: im.set_number(f, "allow_as_in", text)),
+    ("allow-as-loop * * [...]", lambda im, f, text, first, rest: im.set_number(f, "allow_as_in", text)),
     ("advertise-community|advertise-ext-community|advertise-large-community", _communities),
     ("route-limit * [...]", _route_limit),
+    *of_keys(keys.VRP_FAMILY),
 )
 
 
@@ -286,19 +281,13 @@ def _connect_interface(im, o, interface, address=None):
 
 
 PEER = Rows(
-    ("description * [...]", describe),
     ("password simple *", lambda im, o, text: im.set_password(o, text)),
     ("password * * [...]", lambda im, o, word, text, rest: im.lost("write the key of the session; this one is encrypted")),
     ("connect-interface * *", _connect_interface),
     ("connect-interface *", _connect_interface),
-    ("ebgp-max-hop", put("multihop", 255)),
-    ("ebgp-max-hop *", put_number("multihop")),
-    ("ignore", put("shutdown")),
-    ("listen-only", put("passive")),
-    ("valid-ttl-hops 1", put("gtsm")),
     ("capability-advertise route-refresh", done),
     ("timer keepalive * hold *", lambda im, o, keepalive, hold: im.set_timers(o.setdefault("timers", {}), keepalive, hold)),
-    ("timer connect-retry *", put_number("connect_retry_s", "timers")),
+    *of_keys(keys.VRP_PEER),
 )
 
 

@@ -116,6 +116,8 @@ def parser():
     p.add_argument("--refresh-rate", type=not_negative, default=50, help="refresh requests a second of all peers (default 50)")
     p.add_argument("--churn", type=not_negative, default=10000, help="updates a second of all feeds (default 10,000)")
     p.add_argument("--pps", type=integer(1), default=20000, help="packets a second (default 20,000)")
+    p.add_argument("--window", type=integer(0), default=0, help="packets that are at most under way; --pps is then the highest rate, and latencies leave out what waits for a "
+                   "slow router: for losses on a machine that is too slow for the rate (default 0: any number)")
     p.add_argument("--destinations", type=integer(2), default=5000, help="IPv4 destinations of the traffic, and half as many of IPv6 (default 5,000)")
     p.add_argument("--slow", type=integer(0), default=0, help="number of requesting peers that read nothing during a storm (default 0)")
     p.add_argument("--strain", action="store_true", help="Keel only: a full disk, a log without a reader and a collector of events that does not read, each coming "

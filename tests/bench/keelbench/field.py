@@ -218,13 +218,13 @@ class Field:
 class Traffic:
     """A run of the probe: numbered packets until stop(), and the fate of each packet."""
 
-    def __init__(self, field, out, name, pps, ports=None, source="src", destinations=None):
+    def __init__(self, field, out, name, pps, window=0, ports=None, source="src", destinations=None):
         self.lab, self.out = field.lab, os.path.join(out, name)
         os.makedirs(self.out, exist_ok=True)
         ports = ports or ["%s:%s" % (self.lab.netns(h), field.devs[h]) for h in ("pa", "pb")]
         words = [w for p in ports for w in ("--to", p)]
         self.process = self.lab.spawn("probe-" + name, None, [PROBE, "--from", self.lab.netns(source), *words, "--destinations", destinations or field.drawn,
-                                                              "--pps", str(pps), "--out", self.out], lines=True)
+                                                              "--pps", str(pps), "--window", str(window), "--out", self.out], lines=True)
         self.clock = time.time()
 
     def say(self, text):

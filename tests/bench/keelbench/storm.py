@@ -11,7 +11,7 @@ from bench_lab import Events
 from lab import clock, wait_for
 
 TICK_S = 0.1
-ARRIVAL_S = 1  # a packet not received within this time after the last sent packet is lost, as in the probe
+ARRIVAL_S = 10  # a frame not received within this time after the last sent frame is lost
 PROBES_MAX = 65536  # limit of one call (tests/bench/crowd.c)
 
 
@@ -84,7 +84,7 @@ class Storm:
         before, cpu = self.where(running), self.dut.cpu_seconds()
         if running:
             self.dut.reset()
-        t = Traffic(self.field, self.out, name, self.args.pps, **probe)
+        t = Traffic(self.field, self.out, name, self.args.pps, self.args.window, **probe)
         begin = time.monotonic()
         body(t, seconds)
         figures = self.dut.figures() if running else {}
