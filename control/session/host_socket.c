@@ -280,6 +280,26 @@ host_socket_connect(const struct host_socket_options *o, const struct ip_addr *p
 	return rc;
 }
 
+bool
+host_socket_on_link(const struct host_socket_options *o, const struct ip_addr *peer)
+{
+	struct sockaddr_storage ss;
+	int fd, len;
+	bool is;
+
+	if ((o->vrf.v != VRF_DEFAULT.v && o->netns == NULL) || netns_enter(o->netns) != 0)
+		return false;
+	fd = socket(peer->afi == AFI_IPV6 ? AF_INET6 : AF_INET, SOCK_DGRAM | SOCK_CLOEXEC, 0);
+	len = sockaddr_from(peer, peer->afi, 1, &ss);
+	/* connect(2) finds the route, and sends nothing */
+	is = fd < 0 || (len > 0 && set_int(fd, SOL_SOCKET, SO_DONTROUTE, 1) == 0 &&
+			       connect(fd, (struct sockaddr *)&ss, (socklen_t)len) == 0);
+	if (fd >= 0)
+		close(fd);
+	netns_leave(o->netns);
+	return is;
+}
+
 static int
 listen_here(const struct host_socket_options *o, enum afi afi, uint16_t port, int backlog)
 {

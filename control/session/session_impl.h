@@ -864,7 +864,7 @@ void links_fini(struct speaker *s);
 void links_opened(struct connection *c);
 /* True if the connection ends with its link. */
 bool links_sensitive(const struct connection *c);
-/* No session can come: the link of the peer is down. */
+/* No session can come: the link of the peer is down, or no interface has the peer on its link. */
 bool links_away(const struct peer *p);
 /* The configuration of the peer has changed. */
 void links_config(struct peer *p) RUNS_ON(role_session);

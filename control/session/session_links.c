@@ -236,11 +236,12 @@ bool
 links_away(const struct peer *p)
 {
 	const struct config_peer *k = &p->config;
+	struct host_socket_options o = peer_socket(p);
 
 	if (k->link_sensitive == LINK_SENSITIVE_NO ||
 		(k->link_sensitive == LINK_SENSITIVE_DEFAULT && (!k->external || k->multihop != 0)))
 		return false;
-	return is_on_link(p, false) && !is_on_link(p, true);
+	return !is_on_link(p, true) && (is_on_link(p, false) || !host_socket_on_link(&o, &k->addr));
 }
 
 static void
