@@ -358,24 +358,25 @@ open_former(struct ports_change *c, const struct config *next) RUNS_ON(role_main
 static bool
 opens_again(const struct keeld *k, uint16_t port) RUNS_ON(role_main)
 {
-	return port_returned(port) ||
-	       (port_awaits_namespace(port) && apply_netns(k->apply, port_vrf(port)) != NULL);
+	return port_returned(port, apply_netns(k->apply, port_vrf(port)));
 }
 
 static unsigned
-compare(struct ports_change *c, struct port_config *want, unsigned count, bool same, bool restores)
-	RUNS_ON(role_main)
+compare(struct ports_change *c, const struct config *old, struct port_config *want, unsigned count,
+	bool restores) RUNS_ON(role_main)
 {
 	unsigned changes = 0;
 
 	memset(c->stays, 0, sizeof(c->stays));
 	for (unsigned i = 0; i < count; i++) {
+		const struct config_port *was = config_port_named(old, want[i].name);
 		uint16_t port = port_named(want[i].name);
 
 		want[i].leaves = port_left(port);
 		want[i].returns = opens_again(c->k, port);
-		want[i].optional = same || want[i].returns;
-		want[i].restored = restores;
+		want[i].optional = c->config == old || want[i].returns;
+		want[i].restored =
+			restores || (was != NULL && strcmp(was->device, want[i].device) == 0);
 		if (port_set_has(&want[i]))
 			c->stays[port] = true;
 		else
@@ -427,7 +428,7 @@ wiring_ports(void *ctx, const struct config *next, bool restores, struct faults 
 		return -EAGAIN;
 	}
 	forwarding_ports(next, want);
-	changes = compare(&c, want, next->port_count, next == old, restores) > 0;
+	changes = compare(&c, old, want, next->port_count, restores) > 0;
 	if (!changes && same_ports(old, next))
 		return 0;
 	if (changes) {

@@ -74,7 +74,7 @@ struct port_config {
 	/*
 	 * For port_set_change(). leaves, returns: port_left(), port_returned() when the change began.
 	 * optional: a device that does not open leaves the port without a device. restored:
-	 * accepts a missing device, because the port ran before.
+	 * accepts a missing device, because the port ran before with this device.
 	 */
 	bool leaves, returns, optional, restored;
 };
@@ -268,12 +268,11 @@ bool port_left(uint16_t port);
 /*
  * True if an interface of the port was deleted (of its device, or its TAP), and an interface of the name
  * exists again, or if a port has no device because the device was missing, and the device is there, or
- * because the device did not open, PORT_RETRY_NS ago; or if the device was reset. Not for ports of VPN instances.
+ * because the device did not open, PORT_RETRY_NS ago; or if the device was reset. `netns`: of the VPN instance of
+ * the port, as the caller has it; without a namespace such a port waits.
  */
 #define PORT_RETRY_NS 60000000000u
-bool port_returned(uint16_t port);
-/* True if the port of a VPN instance has no network namespace, PORT_RETRY_NS after the last try to open it. */
-bool port_awaits_namespace(uint16_t port);
+bool port_returned(uint16_t port, const struct netns *netns);
 /* False: port_skip() has taken the number. */
 bool port_runs(uint16_t port);
 /* ethdev's port number, for workers. */

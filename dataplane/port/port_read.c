@@ -481,30 +481,32 @@ interface_returned(const struct port *p)
 	return p->way == HOST_WAY_TAP && is_new_interface(p->name, p->ifindex);
 }
 
+static bool
+returned_in(const struct port *p, const struct netns *n)
+{
+	bool returned;
+
+	if (netns_enter(n) != 0)
+		return false;
+	returned = p->skipped ? port_device_is_there(&(struct port_config){.device = p->device})
+			      : interface_returned(p);
+	netns_leave(n);
+	return returned;
+}
+
 bool
-port_returned(uint16_t port)
+port_returned(uint16_t port, const struct netns *netns)
 {
 	const struct port *p = port_find(port);
 
-	if (p == NULL || p->vrf.v != VRF_DEFAULT.v)
+	if (p == NULL || (p->vrf.v != VRF_DEFAULT.v && netns == NULL))
 		return false;
 	/* at once after a reset (of a VF by the PF), later after a failure to open */
 	if (port_state(port) == PORT_FAILED)
 		return !p->skipped || monotonic_ns() >= p->retry_ns;
-	if (port_state(port) != PORT_MISSING)
-		return false;
-	if (p->skipped)
-		return port_device_is_there(&(struct port_config){.device = p->device});
-	return interface_returned(p);
-}
-
-bool
-port_awaits_namespace(uint16_t port)
-{
-	const struct port *p = port_find(port);
-
-	return p != NULL && p->skipped && p->vrf.v != VRF_DEFAULT.v && p->netns.fd < 0 &&
-	       monotonic_ns() >= p->retry_ns;
+	/* a new interface is in the namespace of keeld, until the port of an instance opens */
+	return port_state(port) == PORT_MISSING &&
+	       (returned_in(p, NULL) || (netns != NULL && returned_in(p, netns)));
 }
 
 /* ---- configurations ---- */

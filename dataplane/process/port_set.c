@@ -91,36 +91,24 @@ close_unwanted(struct change *x, const struct port_config *want, unsigned count,
 	return rc;
 }
 
-/* True if the change closed a port with this name and this device. */
-static bool
-had_device(const struct change *x, const struct port_config *c)
-{
-	for (unsigned i = 0; i < x->former_count; i++)
-		if (strcmp(x->former[i].name, c->name) == 0 &&
-			strcmp(x->former[i].device, c->device) == 0)
-			return true;
-	return false;
-}
-
 /* True if the change may continue without the device of the port, which did not open. */
 static bool
-may_lack_device(const struct change *x, const struct port_config *c)
+may_lack_device(const struct port_config *c)
 {
 	return c->leaves || c->optional || (c->vrf.v != VRF_DEFAULT.v && c->netns == NULL) ||
-	       ((c->restored || had_device(x, c)) && !port_device_is_there(c));
+	       (c->restored && !port_device_is_there(c));
 }
 
 /* Opens a port, or takes a number for a port without a device. 0, or -errno with `err`. */
 static int
-open_one(const struct change *x, const struct port_config *c, uint16_t *port,
-	struct dataplane_error *err)
+open_one(const struct port_config *c, uint16_t *port, struct dataplane_error *err)
 {
 	int rc = c->leaves ? dataplane_fail(err, -ENODEV, "the device was removed")
 			   : port_lacks_namespace(c, err);
 
 	if (rc == 0)
 		rc = port_open(c, port, err);
-	if (rc == 0 || !may_lack_device(x, c))
+	if (rc == 0 || !may_lack_device(c))
 		return rc;
 	return port_wait(c, c->leaves || c->returns, port, err);
 }
@@ -135,7 +123,7 @@ open_wanted(struct change *x, const struct port_config *want, unsigned count, un
 		/* a port that was not closed stays, also if its device is pulled meanwhile */
 		if (port_named(want[*failed].name) != PORTS_MAX)
 			continue;
-		rc = open_one(x, &want[*failed], &x->opened[x->opened_count], err);
+		rc = open_one(&want[*failed], &x->opened[x->opened_count], err);
 		if (rc != 0)
 			return rc;
 		x->hooks->show(x->hooks->ctx, x->opened[x->opened_count++], true);

@@ -82,6 +82,17 @@ class Test(test_instance_ports.Test):
             c.true("a commit with a port that does not open is refused", "/ports/2/device" in str(e), str(e))
         self.rpc.call("config.discard")
         self.is_in(RED, "and the former port is back")
+        run("ip", "-n", "keel-" + RED, "link", "delete", "red")
+        c.comes_to("an operator deletes the interface", self.ports, {"core": "up", "red": "missing"})
+        try:
+            self.commit(dict(PORT, vrf=RED, mtu=1400), BROKEN)
+            c.true("the same commit is refused again", False)
+        except RuntimeError as e:
+            c.true("the same commit is refused again", "/ports/2/device" in str(e), str(e))
+        self.rpc.call("config.discard")
+        c.comes_to("... and the former port has no interface", self.ports, {"core": "up", "red": "missing"})
+        self.site_link_again("c1", "red")
+        self.is_in(RED, "the interface is made again, and moves into the namespace")
         answers, lost = labtest.ping_end(core)
         c.true("the other port has %d answers, and loses no packet" % answers, answers > 0 and not lost, lost)
         c.equal("keelfwd is the same", forwarder_of(self.rpc), keelfwd)

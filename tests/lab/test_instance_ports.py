@@ -88,10 +88,18 @@ class Test:
             lab.host(h, ipv6=True)
         lab.link("f", "up", FEED_AT + "/24", "pe", "core", None)
         for vrf, host, port in SITES:
-            lab.link(host, "up", [CE + "/24", CE6 + "/64"], "pe", port, EXTRA)
-            lab.sh(host, "ip route add default via %s" % US)
+            self.site_link(host, port)
             for address in (FAR, host_of(LEAKED[vrf])):
                 lab.sh(host, "ip address add %s/32 dev lo" % address)
+
+    def site_link(self, host, port):
+        self.lab.link(host, "up", [CE + "/24", CE6 + "/64"], "pe", port, EXTRA)
+        self.lab.sh(host, "ip route add default via %s" % US)
+
+    def site_link_again(self, host, port):
+        """The name comes last: keeld takes the interface of a port at once."""
+        self.site_link(host, "again")
+        self.lab.sh("pe", "ip link set again down; ip link set again name %s" % port)
 
     def start(self, *vrfs, prefix=(), args=()):
         worker, control = cpus_of_lab()
@@ -282,9 +290,9 @@ class Test:
         states = {p["name"]: p["state"] for p in self.rpc.call("dataplane.stats")["ports"]}
         self.c.equal("a port without its interface is missing", states, {"red": "missing", "blue": "up", "core": "up"})
         self.reach(*SITES[1:])
+        self.site_link_again("c1", "red")
+        self.reach(*SITES[:1])
         self.end()
-        self.lab.link("c1", "up", [CE + "/24", CE6 + "/64"], "pe", "red", EXTRA)
-        self.lab.sh("c1", "ip route add default via %s" % US)
 
     def foreign(self):
         c = self.c
