@@ -171,9 +171,11 @@ struct speaker_interface {
 	unsigned ifindex; /* in the namespace of the VRF */
 	uint16_t zone;
 	bool present, up; /* up: set up, and with carrier */
-	bool returns; /* after a loss it comes back with another number: keel0 */
+	bool returns; /* after the end of keelfwd it comes back with another number: keel0 */
 };
 void speaker_interface(struct speaker *s, const struct speaker_interface *r) RUNS_ON(role_session);
+/* keelfwd has ended: connections keep their local ends over keel0 until the next keelfwd has keel0 (`lost` false). */
+void speaker_forwarder(struct speaker *s, bool lost) RUNS_ON(role_session);
 struct speaker_address {
 	struct vrf_id vrf;
 	unsigned ifindex;

@@ -415,7 +415,7 @@ struct speaker {
 	struct {
 		struct interface *interfaces;
 		struct timer timer; /* runs after a change */
-		uint64_t held_ns; /* an interface returns until then */
+		uint64_t held_ns; /* until then: speaker_forwarder() */
 	} links;
 	struct buffer_pool {
 		uint8_t *spare[BUFFER_SPARES_MAX];

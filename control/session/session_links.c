@@ -18,8 +18,10 @@
 #define GATHER_NS 20000000u
 /* The kernel reports a new carrier up to a second late, when connections use the link already. */
 #define UP_LATE_NS (2 * NS_PER_S)
-/* keeld waits for the next keelfwd, which has keel0, for 10 s. */
-#define RETURN_NS (12 * NS_PER_S)
+/* The loss of keel0 is known before the end of keelfwd. */
+#define END_LATE_NS (NS_PER_S / 5)
+/* keeld waits for the next keelfwd for less. */
+#define RETURN_NS (150 * NS_PER_S)
 
 struct own_address {
 	struct own_address *next;
@@ -322,12 +324,17 @@ interface_remove(struct speaker *s, struct interface **slot) RUNS_ON(role_sessio
 	arena_free(s->config.arena, i);
 }
 
-/* Sessions keep their local ends until the interface is back with its addresses. */
 static void
 links_hold(struct speaker *s, uint64_t ns)
 {
 	s->links.held_ns = now_ns() + ns;
 	links_wait(s, ns);
+}
+
+void
+speaker_forwarder(struct speaker *s, bool lost)
+{
+	links_hold(s, lost ? RETURN_NS : UP_LATE_NS);
 }
 
 void
@@ -351,10 +358,8 @@ speaker_interface(struct speaker *s, const struct speaker_interface *r)
 	i->zone = r->zone;
 	i->up = r->present && r->up;
 	i->returns = r->returns;
-	if (i->returns && was_up && !i->up)
-		links_hold(s, RETURN_NS);
-	else if (i->returns && i->up && now_ns() < s->links.held_ns)
-		links_hold(s, UP_LATE_NS);
+	if (i->returns && was_up && !i->up && s->links.held_ns < now_ns() + END_LATE_NS)
+		links_hold(s, END_LATE_NS);
 	links_changed(s, i);
 	if (was_up && !i->up)
 		connections_end(s, i, NULL);

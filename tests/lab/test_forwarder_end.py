@@ -243,6 +243,17 @@ class Test(test_forwarder.Test):
         self.start()
         self.at_rest("the keeld after it")
 
+    def keel0_down(self):
+        """keel0 goes without keelfwd: its next hop goes at once."""
+        self.c.comes_to("the session with the loopback address has the IPv6 route", lambda: OURS6 in self.src("show", "route"), True)
+        begin = time.monotonic()
+        self.lab.sh("rt", "ip link set keel0 down")
+        self.c.comes_to("keel0 is set down: the route is withdrawn", lambda: OURS6 in self.src("show", "route"), False)
+        self.c.true("... at once", time.monotonic() < begin + 5, time.monotonic() - begin)
+        self.lab.sh("rt", "ip link set keel0 up; ip -6 address replace 2001:db8:8::1/128 dev keel0")
+        self.c.comes_to("... and comes back", lambda: OURS6 in self.src("show", "route"), True)
+        self.at_rest("keel0 is up again")
+
     def alone(self):
         """Nobody starts the next keelfwd. Meanwhile there is an alarm, and commits without a change of ports."""
         keelfwd = forwarder_pid(self.socket)
@@ -283,6 +294,7 @@ def test(checks):
             t.adopted()
             t.start_fails()
             t.while_away()
+            t.keel0_down()
             t.again_and_again()
             t.both_killed() if own else t.alone()
 
