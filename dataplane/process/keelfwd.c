@@ -855,19 +855,6 @@ on_start(struct keelfwd *k, const struct client *c, const struct forwarder_start
 	return answer(c, &out, FORWARDER_START, fds, 2 - tables);
 }
 
-/* A hook of port_set_change(). The only thread besides the workers. */
-static void
-show_port(void *ctx, uint16_t port, bool shown) RUNS_ON(role_host)
-{
-	(void)ctx;
-	if (shown) {
-		port_show(port);
-		return;
-	}
-	host_path_flush();
-	port_hide(port);
-}
-
 /* Copies a configuration without the keys `change=` of this request. Returns the size. */
 static size_t
 config_copy(char *to, const char *text, size_t bytes)
@@ -887,9 +874,8 @@ config_copy(char *to, const char *text, size_t bytes)
 
 static void
 on_ports(struct keelfwd *k, struct parsed *p, char *text, size_t bytes, int *given,
-	unsigned given_count, struct forwarder_ports_answer *a)
+	unsigned given_count, struct forwarder_ports_answer *a) RUNS_ON(role_host)
 {
-	const struct port_set_hooks hooks = {.show = show_port};
 	char *config = malloc(bytes + 1);
 	struct dataplane_error err = {"no memory for the configuration"};
 
@@ -902,7 +888,7 @@ on_ports(struct keelfwd *k, struct parsed *p, char *text, size_t bytes, int *giv
 	if (a->result == 0 && (a->result = vrfs_take(k, p, given, given_count)) != 0)
 		snprintf(err.text, sizeof(err.text), "a wrong network namespace");
 	if (a->result == 0)
-		a->result = port_set_change(p->port, p->port_count, &hooks, &a->failed, &err);
+		a->result = port_set_change(p->port, p->port_count, &a->failed, &err);
 	vrfs_settle(k);
 	snprintf(a->text, sizeof(a->text), "%s", err.text);
 	if (a->result != 0) {
@@ -917,7 +903,7 @@ on_ports(struct keelfwd *k, struct parsed *p, char *text, size_t bytes, int *giv
 
 static int
 answer_ports(struct keelfwd *k, const struct client *c, char *text, size_t bytes, int *given,
-	unsigned given_count)
+	unsigned given_count) RUNS_ON(role_host)
 {
 	static struct parsed parsed; /* 100 KiB */
 	struct forwarder_message out = {0};

@@ -19,7 +19,6 @@ struct former {
 };
 
 struct change {
-	const struct port_set_hooks *hooks;
 	struct former *former; /* PORTS_MAX */
 	unsigned former_count;
 	uint16_t opened[PORTS_MAX];
@@ -51,18 +50,18 @@ note_former(struct change *x, uint16_t port)
 
 /* Closes ports after the workers have left the ports. */
 static void
-close_ports(struct change *x, const uint16_t *ports, unsigned count, bool shown)
+close_ports(const uint16_t *ports, unsigned count) RUNS_ON(role_host)
 {
+	host_path_flush();
 	for (unsigned i = 0; i < count; i++) {
-		if (shown)
-			x->hooks->show(x->hooks->ctx, ports[i], false);
+		port_hide(ports[i]);
 		port_close(ports[i]);
 	}
 }
 
 static int
 close_unwanted(struct change *x, const struct port_config *want, unsigned count,
-	struct dataplane_error *err)
+	struct dataplane_error *err) RUNS_ON(role_host)
 {
 	uint16_t closing[PORTS_MAX];
 	unsigned n = 0;
@@ -87,7 +86,7 @@ close_unwanted(struct change *x, const struct port_config *want, unsigned count,
 	if (n > 0)
 		rc = workers_take_ports(err);
 	if (rc == 0)
-		close_ports(x, closing, n, true);
+		close_ports(closing, n);
 	return rc;
 }
 
@@ -126,7 +125,7 @@ open_wanted(struct change *x, const struct port_config *want, unsigned count, un
 		rc = open_one(&want[*failed], &x->opened[x->opened_count], err);
 		if (rc != 0)
 			return rc;
-		x->hooks->show(x->hooks->ctx, x->opened[x->opened_count++], true);
+		port_show(x->opened[x->opened_count++]);
 	}
 	return x->opened_count > 0 ? workers_take_ports(err) : 0;
 }
@@ -144,26 +143,26 @@ open_former(struct change *x)
 		if (rc != 0 && (rc = port_skip(c, x->former[i].left, err.text)) >= 0)
 			port = (uint16_t)rc;
 		if (rc >= 0)
-			x->hooks->show(x->hooks->ctx, port, true);
+			port_show(port);
 	}
 	(void)workers_take_ports(NULL);
 }
 
 static void
-change_undo(struct change *x)
+change_undo(struct change *x) RUNS_ON(role_host)
 {
 	for (unsigned i = 0; i < x->opened_count; i++)
 		port_unserve(x->opened[i]);
 	(void)workers_take_ports(NULL);
-	close_ports(x, x->opened, x->opened_count, true);
+	close_ports(x->opened, x->opened_count);
 	open_former(x);
 }
 
 int
-port_set_change(const struct port_config *want, unsigned count, const struct port_set_hooks *hooks,
-	unsigned *failed, struct dataplane_error *err)
+port_set_change(const struct port_config *want, unsigned count, unsigned *failed,
+	struct dataplane_error *err)
 {
-	struct change x = {.hooks = hooks, .former = calloc(PORTS_MAX, sizeof(*x.former))};
+	struct change x = {.former = calloc(PORTS_MAX, sizeof(*x.former))};
 	int rc;
 
 	*failed = count;
