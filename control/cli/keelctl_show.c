@@ -582,12 +582,16 @@ show_forwarder(struct ctl *ctl, const json_t *result)
 	const json_t *f = json_object_get(result, "forwarder");
 
 	if (!json_is_object(f)) {
-		printf("%s\n", true_of(result, "dataplane") ? "ports and workers are in keeld"
-							    : "no data plane");
+		puts("no data plane");
 		return;
 	}
-	printf("keelfwd pid %s, %s by keeld pid %s\n", text_of(f, "pid"),
-		true_of(f, "adopted") ? "adopted" : "started", text_of(result, "pid"));
+	printf("keelfwd pid %s, %s keeld pid %s\n", text_of(f, "pid"),
+		true_of(f, "adopted") ? "adopted by"
+		: true_of(f, "own")   ? "started by"
+				      : "started by a supervisor, with the ports of",
+		text_of(result, "pid"));
+	if (number_of(f, "ends") > 0)
+		printf("ends of keelfwd since the start of keeld: %s\n", text_of(f, "ends"));
 	if (true_of(f, "adopted"))
 		printf("before, %s s without a keeld; repairs of links: %s\n",
 			text_of(f, "alone_s"), text_of(f, "repairs"));

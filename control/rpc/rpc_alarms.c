@@ -157,7 +157,9 @@ static const struct alarm_kind {
 		"keeld "
 		"are back, at most 120 s after its end. The text has the time without a keeld and "
 		"the "
-		"links that keelfwd repaired meanwhile. Look for the cause in the log."},
+		"links that keelfwd repaired meanwhile. Or keelfwd has ended three times within an "
+		"hour, and packets were lost each time: this alarm stays until an hour after the "
+		"third last end, and sessions stay. Look for the cause in the log of keelfwd."},
 	[ALARM_BMP] = {"bmp", NULL,
 		"A BMP collector has been without a connection for 30 s or longer. keeld tries "
 		"again at most every 60 s. `bmp.summary` has the error of each collector."},
@@ -611,18 +613,28 @@ port_mtu_look(struct rpc_env *env, json_t *list) RUNS_ON(role_main)
 	alarm_set(env, list, ALARM_PORT_MTU, len > 0 ? text : NULL);
 }
 
+#define OFTEN_NS UINT64_C(3600000000000)
+
 static void
 forwarder_look(struct rpc_env *env, json_t *list)
 {
 	const struct forwarder_state *s = forwarder_current();
 	char text[200];
 
-	if (s == NULL || s->published || !(s->lost || s->inherited)) {
+	bool often = s != NULL && s->ends >= FORWARDER_ENDS &&
+		     now_ns() - s->ended_ns[s->ends % FORWARDER_ENDS] < OFTEN_NS;
+
+	if (s == NULL || (!often && (s->published || !(s->lost || s->inherited)))) {
 		alarm_set(env, list, ALARM_FORWARDER, NULL);
 		return;
 	}
 	if (s->lost)
 		snprintf(text, sizeof(text), "keelfwd has ended: nothing forwards");
+	else if (often)
+		snprintf(text, sizeof(text),
+			"keelfwd has ended %u times since the start of keeld, at least %u times in "
+			"the last hour",
+			s->ends, FORWARDER_ENDS);
 	else
 		snprintf(text, sizeof(text),
 			"keelfwd forwards with the tables of the former keeld, %u s of it without "

@@ -23,9 +23,10 @@ forwarder_json(void)
 	const struct forwarder_state *s = forwarder_current();
 
 	if (s != NULL)
-		return json_pack("{s:i, s:b, s:b, s:b, s:i, s:i}", "pid", (int)s->pid, "adopted",
-			s->adopted, "published", s->published, "lost", s->lost, "alone_s",
-			(int)s->alone_s, "repairs", (int)s->repairs);
+		return json_pack("{s:i, s:b, s:b, s:b, s:b, s:i, s:i, s:i}", "pid", (int)s->pid,
+			"own", s->own, "adopted", s->adopted, "published", s->published, "lost",
+			s->lost, "ends", (int)s->ends, "alone_s", (int)s->alone_s, "repairs",
+			(int)s->repairs);
 	return json_null();
 }
 
@@ -981,10 +982,12 @@ static const struct rpc_field plan_fields[] = {
 };
 static const struct rpc_field forwarder_fields[] = {
 	{"pid", "integer", "Process id of keelfwd."},
+	{"own", "boolean", "A keeld has started keelfwd; false: a supervisor."},
 	{"adopted", "boolean", "keelfwd ran before this keeld, with the same ports."},
 	{"published", "boolean",
 		"Workers use the tables of this keeld; false: those of the keeld before."},
 	{"lost", "boolean", "keelfwd has ended, and nothing forwards until the next one runs."},
+	{"ends", "integer", "How often keelfwd has ended since the start of this keeld."},
 	{"alone_s", "integer",
 		"Seconds for which an adopted keelfwd had forwarded without a keeld."},
 	{"repairs", "integer", "Links that were lost or came back then, which keelfwd repaired."},

@@ -729,6 +729,7 @@ forwarder_lost(struct forwarder *f)
 	dataplane_lost(true);
 	f->state.lost = true;
 	f->state.published = false;
+	f->state.ended_ns[f->state.ends++ % FORWARDER_ENDS] = monotonic_ns();
 }
 
 int

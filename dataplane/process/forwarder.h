@@ -47,6 +47,7 @@ void forwarder_close(struct forwarder *f, bool ends);
 
 /* Memory for tables, which keelfwd maps, too. Belongs to `f`. */
 struct region *forwarder_region(const struct forwarder *f);
+#define FORWARDER_ENDS 3
 struct forwarder_state {
 	unsigned pid;
 	bool own; /* started by a keeld, and not by a supervisor */
@@ -57,6 +58,9 @@ struct forwarder_state {
 	unsigned alone_s,
 		repairs; /* from then to the adoption: seconds; repairs of links by keelfwd */
 	_Atomic bool lost; /* keelfwd has ended: forwarder_lost() */
+	unsigned ends; /* how often keelfwd has ended */
+	uint64_t ended_ns
+		[FORWARDER_ENDS]; /* CLOCK_MONOTONIC: the last ends; [ends % FORWARDER_ENDS]: the oldest */
 	bool replaced; /* a keelfwd with other ports or another ABI was ended */
 	bool huge; /* keelfwd uses huge pages */
 	char dpdk[32]; /* version, for people */

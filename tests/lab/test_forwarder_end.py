@@ -20,7 +20,7 @@ import time
 
 import labtest
 import test_forwarder
-from labtest import KEELD, PROBE, Lab, Probe, Rpc, need, out_folder, peer, run, wait_established, wait_for
+from labtest import KEELCTL, KEELD, PROBE, Lab, Probe, Rpc, need, out_folder, peer, run, wait_established, wait_for
 from lab import forwarder_of, forwarder_pid, process_gone
 from test_forwarder import BIRD, OURS, PEER, ROUTES, prefix
 
@@ -111,7 +111,16 @@ class Test(test_forwarder.Test):
             c.comes_to("... %s has its address" % interface, lambda: self.addresses(interface), [address])
         c.comes_to("... the instance answers", lambda: self.pings("customer", "192.0.2.1"), True)
         c.comes_to("... the loopback address answers through a port", lambda: self.pings("src", LOOPBACK), True)
+        c.comes_to("... and show forwarder says who has started keelfwd", self.shown, ("adopted by keeld" if self.rpc.call("system.info")["forwarder"]["adopted"] else
+                   "started by keeld" if self.own else "started by a supervisor, with the ports of keeld"))
         c.comes_to("... an ICMP error comes from the port", lambda: "198.18.1.1" in self.lab.sh("src", "ping -n -c 1 -W 1 -t 1 10.0.0.1 || true"), True)
+
+    def shown(self):
+        first = self.lab.sh("rt", "%s --socket %s show forwarder" % (KEELCTL, self.lab.path("keeld.sock"))).splitlines()[0]
+        return re.search(r"keelfwd pid \d+, (.*) pid \d+$", first).group(1)
+
+    def alarms(self):
+        return [a["text"] for a in self.rpc.call("system.info")["alarms"] if a["kind"] == "forwarder"]
 
     def ends(self, what, sig):
         c, was = self.c, self.logged()
@@ -180,6 +189,9 @@ class Test(test_forwarder.Test):
             time.sleep(self.rng.random())  # at any time of the start
         self.at_rest("keelfwd is killed four times")
         self.c.equal("... and keeld goes on", self.rpc.call("system.info")["pid"], keeld)
+        ends = self.rpc.call("system.info")["forwarder"]["ends"]
+        self.c.true("... it has counted the ends", ends >= 4, ends)
+        self.c.equal("... an alarm stays", self.alarms(), ["keelfwd has ended %d times since the start of keeld, at least 3 times in the last hour" % ends])
 
     def commit(self, **merge):
         self.rpc.call("config.edit", merge=merge)
@@ -240,6 +252,7 @@ class Test(test_forwarder.Test):
         self.c.true("... after more than one", len(killed) > 2, killed)
         self.c.true("... and says why", "nothing has forwarded for 10 s" in self.logged())
         self.c.comes_to("... the peer has no routes of it", self.at_bird, False)
+        self.c.comes_to("... and a keelfwd starts again", lambda: forwarder_pid(self.socket) not in (None, *killed), True)
         self.start()
         self.at_rest("the keeld after it")
 
@@ -259,7 +272,7 @@ class Test(test_forwarder.Test):
         keelfwd = forwarder_pid(self.socket)
         os.kill(self.above(keelfwd), signal.SIGKILL)
         os.kill(keelfwd, signal.SIGKILL)
-        self.c.comes_to("an alarm, while no keelfwd runs", lambda: [a["text"] for a in self.rpc.call("system.info")["alarms"] if a["kind"] == "forwarder"], ["keelfwd has ended: nothing forwards"])
+        self.c.comes_to("an alarm, while no keelfwd runs", self.alarms, ["keelfwd has ended: nothing forwards"])
         self.c.equal("... it is lost", self.rpc.call("system.info")["forwarder"]["lost"], True)
         self.c.equal("... a commit", self.commit(bgp={"networks": [{"prefix": OURS}, {"prefix": "203.0.112.0/24"}]}), None)
         refused = self.commit(ports=config()["ports"][:2])
@@ -300,5 +313,5 @@ def test(checks):
 
 
 if __name__ == "__main__":
-    need("ip", "ethtool", "bird", files=(KEELD, PROBE))
+    need("ip", "ethtool", "bird", files=(KEELCTL, KEELD, PROBE))
     sys.exit(labtest.main(test))
