@@ -96,13 +96,33 @@ forwarding_namespace(struct keeld *k, const struct config *c, struct port_config
 	return p->netns == NULL ? 0 : e;
 }
 
-/* Opens keelfwd; `again`: the next keelfwd, which forwarder_reach() has reached. 0; -EAGAIN: that has ended; -errno (logged). */
+/* Logs an error with a text. Returns the error. */
+static int
+failed(int e, const struct dataplane_error *err)
+{
+	if (err->text[0] != '\0')
+		log_event(LOG_ERROR, "forwarder-failed error=\"%s\" text=\"%s\"",
+			strerrordesc_np(-e), err->text);
+	return e;
+}
+
+static void
+log_up(const struct keeld *k) RUNS_ON(role_main)
+{
+	const struct forwarder_state *s = forwarder_state(k->forwarder);
+
+	log_event(LOG_INFO,
+		"forwarder-up pid=%u socket=%s adopted=%s replaced=%s alone_s=%u repairs=%u",
+		s->pid, k->forwarder_socket, s->adopted ? "yes" : "no", s->replaced ? "yes" : "no",
+		s->alone_s, s->repairs);
+}
+
+/* Opens keelfwd; `again`: begins the start of the next keelfwd, which forwarder_reach() has reached. 0, -errno. */
 static int
 open_forwarder(struct keeld *k, const struct dataplane_config *d, struct port_config *ports,
-	unsigned count, bool again) RUNS_ON(role_main)
+	unsigned count, bool again, struct dataplane_error *err) RUNS_ON(role_main)
 {
 	char program[PATH_MAX];
-	struct dataplane_error err = {""};
 	struct forwarder_config c = {.socket = k->forwarder_socket,
 		.program = find_keelfwd(program) == 0 ? program : NULL,
 		.user = k->forwarder_user,
@@ -114,25 +134,14 @@ open_forwarder(struct keeld *k, const struct dataplane_config *d, struct port_co
 		.port_count = count,
 		.instances = keeld_uses_namespaces(k),
 		.remains = &k->stays};
-	const struct forwarder_state *s;
 	int e = 0;
 
 	for (unsigned i = 0; i < count && e == 0; i++)
 		e = forwarding_namespace(k, apply_running(k->apply), &ports[i]);
-	if (e == 0)
-		e = again ? forwarder_return(k->forwarder, &c, &err)
-			  : forwarder_open(&c, &k->forwarder, &err);
-	if (e != 0) {
-		log_event(LOG_ERROR, "forwarder-failed error=\"%s\" text=\"%s\"",
-			strerrordesc_np(-e), err.text);
+	if (e != 0)
 		return e;
-	}
-	s = forwarder_state(k->forwarder);
-	log_event(LOG_INFO,
-		"forwarder-up pid=%u socket=%s adopted=%s replaced=%s alone_s=%u repairs=%u",
-		s->pid, k->forwarder_socket, s->adopted ? "yes" : "no", s->replaced ? "yes" : "no",
-		s->alone_s, s->repairs);
-	return 0;
+	return again ? forwarder_return(k->forwarder, &c, err)
+		     : forwarder_open(&c, &k->forwarder, err);
 }
 
 void
@@ -179,14 +188,14 @@ forwarding_change(struct keeld *k, const struct config *next, const struct port_
 }
 
 static int
-open_ports(struct keeld *k, bool again) RUNS_ON(role_main)
+open_ports(struct keeld *k, bool again, struct dataplane_error *err) RUNS_ON(role_main)
 {
 	const struct config *c = apply_running(k->apply);
 	struct dataplane_config d = dataplane_of(k, c);
 	struct port_config ports[PORTS_MAX];
 
 	forwarding_ports(c, ports);
-	return open_forwarder(k, &d, ports, c->port_count, again);
+	return open_forwarder(k, &d, ports, c->port_count, again, err);
 }
 
 int
@@ -194,10 +203,12 @@ forwarding_open(struct keeld *k)
 {
 	const struct config *c = apply_running(k->apply);
 	const struct forwarder_state *s;
-	int e = open_ports(k, false);
+	struct dataplane_error err = {""};
+	int e = open_ports(k, false, &err);
 
 	if (e != 0)
-		return e;
+		return failed(e, &err);
+	log_up(k);
 	for (uint16_t port = 0; port < port_count(); port++)
 		warn_mtu(port);
 	s = forwarder_state(k->forwarder);
@@ -411,7 +422,7 @@ on_swap(void *arg) RUNS_ON(role_host)
 {
 	struct swap *s = arg;
 
-	s->result = forwarder_swap(s->k->forwarder, s->k->forwarder_socket, &s->err);
+	s->result = forwarder_swap(s->k->forwarder, &s->err);
 }
 
 static int
@@ -420,10 +431,7 @@ swap_memory(struct keeld *k) RUNS_ON(role_main)
 	struct swap s = {.k = k};
 	int e = layers_call_host_alone(&k->layers, on_swap, &s);
 
-	if (e == 0 && s.result != 0 && s.result != -EAGAIN)
-		log_event(LOG_ERROR, "forwarder-failed error=\"%s\" text=\"%s\"",
-			strerrordesc_np(-s.result), s.err.text);
-	return e != 0 ? e : s.result;
+	return e != 0 ? e : failed(s.result, &s.err);
 }
 
 /* The next keelfwd gets the ports and the tables. 0; -EAGAIN: not yet; -errno (logged). */
@@ -433,25 +441,20 @@ attach_again(struct keeld *k) RUNS_ON(role_main)
 	struct dataplane_error err = {""};
 	int e = forwarder_reach(k->forwarder, k->forwarder_socket, &err);
 
-	if (e == -EAGAIN)
-		return e;
-	if (e != 0)
-		log_event(LOG_ERROR, "forwarder-failed error=\"%s\" text=\"%s\"",
-			strerrordesc_np(-e), err.text);
 	if (e == 0)
-		e = open_ports(k, true);
-	if (e == 0)
-		e = swap_memory(k);
+		e = open_ports(k, true, &err);
+	if (e >= 0)
+		e = forwarder_returned(k->forwarder, &err);
 	if (e != 0)
-		return e;
-	e = add_readers(k);
+		return failed(e, &err);
+	log_up(k);
+	e = swap_memory(k);
+	if (e == 0)
+		e = add_readers(k);
 	if (e == 0)
 		e = watch_end(k);
-	if (e != 0) {
-		log_event(LOG_ERROR, "forwarder-failed error=\"%s\" text=\"cannot be watched\"",
-			strerrordesc_np(-e));
+	if (e != 0)
 		return e;
-	}
 	wiring_ports_again(k);
 	/* also while sessions of the former keeld are awaited: until then no worker forwards */
 	e = publish(k);
@@ -467,7 +470,7 @@ again_poll(struct timer *t) RUNS_ON(role_main)
 {
 	struct forwarding *f =
 		(struct forwarding *)(void *)((char *)t - offsetof(struct forwarding, again));
-	bool late = now_ns() - f->lost_ns >= RETURN_MOST_NS;
+	bool late = now_ns() - f->lost_ns >= RETURN_MOST_NS && !forwarder_starts(f->k->forwarder);
 	int e = late ? -ETIMEDOUT : attach_again(f->k);
 
 	if (late)

@@ -431,6 +431,10 @@ wiring_ports(void *ctx, const struct config *next, bool restores, struct faults 
 	changes = compare(&c, old, want, next->port_count, restores) > 0;
 	if (!changes && same_ports(old, next))
 		return 0;
+	if (changes && !forwarder_answers()) {
+		faults_add(f, "/ports", "keelfwd does not answer; try again when it does");
+		return -ETIMEDOUT;
+	}
 	if (changes) {
 		leave(&c, old);
 		e = open_ports(&c, old, next, want, &failed, &err);

@@ -20,24 +20,26 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/socket.h>
-#include <sys/time.h>
 #include <sys/un.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
 #define BODY (sizeof(struct forwarder_message) - sizeof(struct forwarder_header))
-#define ANSWER_S 10 /* keelfwd answers within milliseconds */
-#define START_S 120 /* EAL may clear gigabytes of huge pages */
+#define ANSWER_MS 5000 /* keelfwd answers within milliseconds */
+#define MAIN_MS 2000 /* the same: main serves nobody meanwhile */
+#define PORTS_MS 45000 /* less than WatchdogSec= of keel.service */
+#define START_MS 120000 /* EAL may clear gigabytes of huge pages */
 /* For 10 s. systemd starts a unit that has ended after 100 ms. */
 #define SUPERVISOR_POLL_US 20000
 #define SUPERVISOR_POLLS 500
 #define CLOSING_POLLS 100
 #define END_MS 100 /* at the end of keelfwd the connections close in turn */
 
-/* Requests of one thread: keelfwd answers each before the next. */
+/* Requests of one thread. The socket does not block. */
 struct channel {
 	int fd; /* -1: not connected */
-	unsigned owed; /* answers that were late for their requests, and precede the next answer */
+	int patience_ms; /* longest wait of channel_call() */
+	unsigned owed; /* requests without an answer yet */
 };
 
 struct forwarder {
@@ -47,8 +49,9 @@ struct forwarder {
 	struct region *tables;
 	size_t state_bytes; /* mapped at FORWARDER_STATE_PLACE */
 	struct next {
-		struct channel main;
+		struct channel channel[FORWARDER_ROLES];
 		struct forwarder_hello_answer hello;
+		uint64_t start_ns; /* of START; 0: not sent */
 		int fd; /* of the state */
 		struct forwarder_start_answer start;
 	} next; /* from forwarder_reach() to forwarder_swap() */
@@ -59,22 +62,6 @@ static struct forwarder *used;
 
 /* ---- connections ---- */
 
-/* Receives the late answers. Returns 0, or -errno. */
-static int
-channel_settle(struct channel *c)
-{
-	struct forwarder_message late;
-	size_t body;
-	int rc;
-
-	for (; c->owed > 0; c->owed--) {
-		rc = forwarder_receive(c->fd, &late, &body, NULL, 0, NULL, NULL, 0, NULL);
-		if (rc != 0)
-			return rc;
-	}
-	return 0;
-}
-
 /* The octets behind the body of a request, and the descriptors of the request, then of the answer. */
 struct cargo {
 	char *at;
@@ -83,39 +70,77 @@ struct cargo {
 	unsigned fd_count;
 };
 
-/* `cargo` may be NULL. */
+static int
+channel_send(struct channel *c, struct forwarder_message *m, size_t body, const struct cargo *cargo)
+{
+	int rc;
+
+	m->head.magic = FORWARDER_MAGIC;
+	rc = forwarder_send(c->fd, m, body, cargo->at, cargo->used, cargo->fd, cargo->fd_count);
+	c->owed += rc == 0;
+	return rc;
+}
+
+/* Receives answers that came late, but for `most` of them. -EAGAIN: an answer is still late. */
+static int
+channel_settle(struct channel *c, unsigned most)
+{
+	struct forwarder_message late;
+	size_t body;
+	int rc = 0;
+
+	for (; rc == 0 && c->owed > most; c->owed -= rc == 0)
+		rc = forwarder_receive(c->fd, &late, &body, NULL, 0, NULL, NULL, 0, NULL);
+	return rc;
+}
+
+/* The answer to the last request. -EAGAIN: not yet. */
+static int
+channel_answer(struct channel *c, enum forwarder_type type, struct forwarder_message *m,
+	struct cargo *cargo)
+{
+	int rc = channel_settle(c, 1);
+	size_t body;
+
+	cargo->fd_count = 0;
+	if (rc == 0)
+		rc = forwarder_receive(c->fd, m, &body, NULL, 0, NULL, cargo->fd, FORWARDER_FDS_MAX,
+			&cargo->fd_count);
+	c->owed -= rc == 0;
+	return rc == 0 && m->head.type != type ? -EPROTO : rc;
+}
+
+static void
+channel_wait(const struct channel *c, int ms)
+{
+	struct pollfd p = {.fd = c->fd, .events = POLLIN};
+
+	while (poll(&p, 1, ms) < 0 && errno == EINTR)
+		;
+}
+
+/*
+ * `cargo` may be NULL. -ETIMEDOUT: keelfwd executes the request later. While an answer is late the call does
+ * not wait.
+ */
 static int
 channel_call(struct channel *c, struct forwarder_message *m, size_t body, struct cargo *cargo)
 {
 	struct cargo none = {.at = NULL};
-	uint32_t type = m->head.type;
-	size_t got;
-	int rc = channel_settle(c);
+	enum forwarder_type type = m->head.type;
+	bool late = channel_settle(c, 0) == -EAGAIN;
+	int rc;
 
 	if (cargo == NULL)
 		cargo = &none;
-	m->head.magic = FORWARDER_MAGIC;
-	if (rc == 0)
-		rc = forwarder_send(
-			c->fd, m, body, cargo->at, cargo->used, cargo->fd, cargo->fd_count);
+	rc = channel_send(c, m, body, cargo);
 	memset(m, 0, sizeof(*m));
 	cargo->fd_count = 0;
-	if (rc == 0) {
-		rc = forwarder_receive(c->fd, m, &got, NULL, 0, NULL, cargo->fd, FORWARDER_FDS_MAX,
-			&cargo->fd_count);
-		c->owed = rc == -EAGAIN;
+	if (rc == 0 && !late) {
+		channel_wait(c, c->patience_ms);
+		rc = channel_answer(c, type, m, cargo);
 	}
-	if (rc == 0 && m->head.type != type)
-		rc = -EPROTO;
-	return rc == -EAGAIN ? -ETIMEDOUT : rc;
-}
-
-static void
-channel_patience(struct channel *c, unsigned seconds)
-{
-	const struct timeval t = {.tv_sec = seconds};
-
-	(void)setsockopt(c->fd, SOL_SOCKET, SO_RCVTIMEO, &t, sizeof(t));
+	return rc == -EAGAIN || (rc == 0 && late) ? -ETIMEDOUT : rc;
 }
 
 static void
@@ -126,10 +151,9 @@ channel_close(struct channel *c)
 	*c = (struct channel){.fd = -1};
 }
 
-/* -ENOENT, -ECONNREFUSED: no keelfwd listens. */
+/* Connects and sends HELLO. -ENOENT, -ECONNREFUSED: no keelfwd listens; -EAGAIN: too many wait. */
 static int
-channel_open(struct channel *c, const char *path, enum forwarder_role role,
-	struct forwarder_hello_answer *answer)
+channel_greet(struct channel *c, const char *path, enum forwarder_role role)
 {
 	struct sockaddr_un to = {.sun_family = AF_UNIX};
 	struct forwarder_message m = {
@@ -139,24 +163,50 @@ channel_open(struct channel *c, const char *path, enum forwarder_role role,
 	if (strlen(path) >= sizeof(to.sun_path))
 		return -ENAMETOOLONG;
 	memcpy(to.sun_path, path, strlen(path) + 1);
-	c->fd = socket(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0);
+	*c = (struct channel){
+		.fd = socket(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC | SOCK_NONBLOCK, 0),
+		.patience_ms = role == FORWARDER_MAIN ? MAIN_MS : ANSWER_MS};
 	if (c->fd < 0)
 		return -errno;
-	if (connect(c->fd, (const struct sockaddr *)&to, sizeof(to)) != 0) {
-		rc = -errno;
-		goto fail;
-	}
-	channel_patience(c, ANSWER_S);
-	rc = channel_call(c, &m, sizeof(m.hello), NULL);
+	rc = connect(c->fd, (const struct sockaddr *)&to, sizeof(to)) == 0 ? 0 : -errno;
+	if (rc == 0)
+		rc = channel_send(c, &m, sizeof(m.hello), &(struct cargo){.at = NULL});
+	if (rc != 0)
+		channel_close(c);
+	return rc;
+}
+
+/* The answer to HELLO. -EAGAIN: not yet. */
+static int
+channel_greeted(struct channel *c, struct forwarder_hello_answer *answer)
+{
+	struct forwarder_message m;
+	struct cargo none;
+	int rc = channel_answer(c, FORWARDER_HELLO, &m, &none);
+
 	if (rc == 0) {
 		*answer = m.hello_answer;
 		rc = answer->result;
 	}
-	if (rc == 0)
-		return 0;
-fail:
-	channel_close(c);
+	if (rc != 0 && rc != -EAGAIN)
+		channel_close(c);
 	return rc;
+}
+
+static int
+channel_open(struct channel *c, const char *path, enum forwarder_role role,
+	struct forwarder_hello_answer *answer)
+{
+	int rc = channel_greet(c, path, role);
+
+	if (rc != 0)
+		return rc;
+	channel_wait(c, ANSWER_MS);
+	rc = channel_greeted(c, answer);
+	if (rc != -EAGAIN)
+		return rc;
+	channel_close(c);
+	return -ETIMEDOUT;
 }
 
 /* ---- start of keelfwd ---- */
@@ -294,11 +344,11 @@ nobody_listens(int rc)
 	return rc == -ENOENT || rc == -ECONNREFUSED;
 }
 
-/* keelfwd refuses the user, or was killed and still has the socket. */
+/* keelfwd refuses the user, has no free descriptor, or was killed and still has the socket. */
 static bool
 closed_at_once(int rc)
 {
-	return rc == -EPIPE || rc == -ECONNRESET;
+	return rc == -EPIPE || rc == -ECONNRESET || rc == -EAGAIN;
 }
 
 /* Tries again while the result is of the kind, at most `polls` times. */
@@ -322,11 +372,13 @@ connect_or_spawn(struct forwarder *f, const struct forwarder_config *c,
 
 	rc = open_after(f, c, hello, rc, closed_at_once, CLOSING_POLLS);
 	if (nobody_listens(rc) && c->program != NULL && may_listen(c->socket)) {
-		rc = spawn(c);
-		f->gone = rc != 0;
-		if (rc != 0)
-			return dataplane_fail(err, rc, "%s does not start", c->program);
+		int spawned = spawn(c);
+
+		/* a keelfwd that was killed may have started itself again first */
 		rc = channel_open(main, c->socket, FORWARDER_MAIN, hello);
+		f->gone = spawned != 0 && rc != 0;
+		if (f->gone)
+			return dataplane_fail(err, spawned, "%s does not start", c->program);
 	}
 	rc = open_after(f, c, hello, rc, nobody_listens, SUPERVISOR_POLLS);
 	f->gone = nobody_listens(rc);
@@ -340,7 +392,7 @@ connect_or_spawn(struct forwarder *f, const struct forwarder_config *c,
 	if (closed_at_once(rc))
 		return dataplane_fail(err, rc,
 			"keelfwd at %s closed the connection: its option --keeld must name the "
-			"user of keeld (uid %u)",
+			"user of keeld (uid %u), and it needs free descriptors; see its log",
 			c->socket, geteuid());
 	if (rc != 0)
 		return dataplane_fail(
@@ -356,11 +408,10 @@ end(struct forwarder *f)
 {
 	struct forwarder_message m = {.head = {.type = FORWARDER_STOP}};
 	struct channel *c = &f->channel[FORWARDER_MAIN];
-	size_t body;
 
-	channel_patience(c, START_S);
+	c->patience_ms = START_MS;
 	if (channel_call(c, &m, 0, NULL) == 0)
-		(void)forwarder_receive(c->fd, &m, &body, NULL, 0, NULL, NULL, 0, NULL);
+		channel_wait(c, START_MS);
 	channel_close(c);
 }
 
@@ -454,26 +505,35 @@ unmap_state(struct forwarder *f)
 	f->state_bytes = 0;
 }
 
-/*
- * Sends a request with the configuration, and `tables` as the last descriptor; -1: none. The answer is in `m`,
- * its descriptors in `cargo`.
- */
+/* Sends a request with the configuration, and `tables` as the last descriptor; -1: none. */
+static int
+config_send(struct channel *channel, const struct forwarder_config *c, struct forwarder_message *m,
+	int tables)
+{
+	struct cargo cargo = {.at = malloc(FORWARDER_CONFIG_MAX)};
+	int rc = cargo.at != NULL ? put_config(&cargo, c) : -ENOMEM;
+
+	if (tables >= 0)
+		cargo.fd[cargo.fd_count++] = tables;
+	if (rc == 0)
+		rc = channel_send(channel, m, BODY, &cargo);
+	free(cargo.at);
+	return rc;
+}
+
+/* The same; the answer is in `m`, its descriptors in `cargo`. */
 static int
 config_call(struct channel *channel, const struct forwarder_config *c, struct forwarder_message *m,
-	int tables, struct cargo *cargo)
+	int ms, struct cargo *cargo)
 {
-	int rc;
+	enum forwarder_type type = m->head.type;
+	int rc = config_send(channel, c, m, -1);
 
-	*cargo = (struct cargo){.at = malloc(FORWARDER_CONFIG_MAX)};
-	rc = cargo->at != NULL ? put_config(cargo, c) : -ENOMEM;
-	if (tables >= 0)
-		cargo->fd[cargo->fd_count++] = tables;
-	channel_patience(channel, START_S);
-	if (rc == 0)
-		rc = channel_call(channel, m, BODY, cargo);
-	channel_patience(channel, ANSWER_S);
-	free(cargo->at);
-	return rc;
+	if (rc != 0)
+		return rc;
+	channel_wait(channel, ms);
+	rc = channel_answer(channel, type, m, cargo);
+	return rc == -EAGAIN ? -ETIMEDOUT : rc;
 }
 
 static int
@@ -483,7 +543,7 @@ start(struct forwarder *f, const struct forwarder_config *c, struct dataplane_er
 		.head = {.type = FORWARDER_START}, .start = {.instances = c->instances}};
 	const struct forwarder_start_answer *a = &m.start_answer;
 	struct cargo cargo;
-	int rc = config_call(&f->channel[FORWARDER_MAIN], c, &m, -1, &cargo);
+	int rc = config_call(&f->channel[FORWARDER_MAIN], c, &m, START_MS, &cargo);
 
 	if (rc != 0)
 		return dataplane_fail(err, rc, "keelfwd does not start: %s", strerror(-rc));
@@ -574,7 +634,7 @@ forwarder_open(
 	if (f == NULL)
 		return dataplane_fail(err, -ENOMEM, "no memory for the connection to keelfwd");
 	for (unsigned i = 0; i < FORWARDER_ROLES; i++)
-		f->channel[i].fd = -1;
+		f->channel[i].fd = f->next.channel[i].fd = -1;
 	rc = open_with(f, c, err);
 	if (rc != 0) {
 		bool ends = f->state.own && !f->state.adopted;
@@ -586,6 +646,14 @@ forwarder_open(
 	used = f;
 	*out = f;
 	return 0;
+}
+
+static void
+next_close(struct next *n)
+{
+	for (unsigned i = 0; i < FORWARDER_ROLES; i++)
+		channel_close(&n->channel[i]);
+	n->start_ns = 0;
 }
 
 void
@@ -600,6 +668,7 @@ forwarder_close(struct forwarder *f, bool ends)
 	region_destroy(f->tables);
 	for (unsigned i = 0; i < FORWARDER_ROLES; i++)
 		channel_close(&f->channel[i]);
+	next_close(&f->next);
 	free(f);
 }
 
@@ -636,64 +705,101 @@ forwarder_has_ended(const struct forwarder *f)
 	return poll(&p, 1, END_MS) > 0;
 }
 
-/* START to a keelfwd without ports. f->next gets the state of keelfwd. 0, -errno with `err`. */
-static int
-start_next(struct forwarder *f, const struct forwarder_config *c, struct dataplane_error *err)
-{
-	struct forwarder_message m = {
-		.head = {.type = FORWARDER_START}, .start = {.instances = c->instances}};
-	struct cargo cargo;
-	unsigned place;
-	size_t bytes;
-	int tables = region_file(f->tables, &place, &bytes), rc;
-
-	f->next.start.result = 0;
-	m.start.table_place = place;
-	m.start.table_bytes = bytes;
-	rc = config_call(&f->next.main, c, &m, tables, &cargo);
-	if (rc != 0)
-		return dataplane_fail(err, rc, "keelfwd does not start: %s", strerror(-rc));
-	f->next.fd = cargo.fd_count == 1 ? cargo.fd[0] : -1;
-	f->next.start = m.start_answer;
-	if (m.start_answer.result != 0)
-		return dataplane_fail(err, m.start_answer.result, "%.*s",
-			(int)sizeof(m.start_answer.text), m.start_answer.text);
-	return cargo.fd_count == 1 ? 0 : dataplane_fail(err, -EPROTO, "keelfwd sent no memory");
-}
-
 int
 forwarder_reach(struct forwarder *f, const char *socket, struct dataplane_error *err)
 {
 	struct next *n = &f->next;
-	int rc;
+	struct forwarder_hello_answer other;
+	int rc = 0;
 
-	n->main.fd = -1;
-	rc = channel_open(&n->main, socket, FORWARDER_MAIN, &n->hello);
+	if (n->start_ns != 0)
+		return 1;
+	for (unsigned role = FORWARDER_MAIN; rc == 0 && role <= FORWARDER_EVENTS; role++)
+		if (n->channel[role].fd < 0)
+			rc = channel_greet(&n->channel[role], socket, role);
+	for (unsigned role = FORWARDER_MAIN; rc == 0 && role <= FORWARDER_EVENTS; role++)
+		if (n->channel[role].owed > 0)
+			rc = channel_greeted(
+				&n->channel[role], role == FORWARDER_MAIN ? &n->hello : &other);
+	if (rc == 0 && !n->hello.running && n->hello.abi == forwarder_abi())
+		return 0;
+	if (rc == -EAGAIN)
+		return rc;
+	next_close(n);
 	if (nobody_listens(rc) || closed_at_once(rc))
 		return -EAGAIN;
-	if (rc != 0)
-		return dataplane_fail(
-			err, rc, "keelfwd at %s does not answer: %s", socket, strerror(-rc));
-	if (!n->hello.running && n->hello.abi == forwarder_abi())
-		return 0;
-	channel_close(&n->main);
-	return dataplane_fail(
-		err, -EPROTO, "the next keelfwd has ports already, or is of another version");
+	return rc != 0 ? dataplane_fail(err, rc, "keelfwd at %s does not answer: %s", socket,
+				 strerror(-rc))
+		       : dataplane_fail(err, -EPROTO,
+				 "the next keelfwd has ports already, or is of another version");
 }
 
 int
 forwarder_return(struct forwarder *f, const struct forwarder_config *c, struct dataplane_error *err)
 {
 	struct next *n = &f->next;
-	int rc = start_next(f, c, err);
+	struct forwarder_message m = {
+		.head = {.type = FORWARDER_START}, .start = {.instances = c->instances}};
+	unsigned place;
+	size_t bytes;
+	int tables = region_file(f->tables, &place, &bytes), rc;
 
+	m.start.table_place = place;
+	m.start.table_bytes = bytes;
+	rc = config_send(&n->channel[FORWARDER_MAIN], c, &m, tables);
+	n->start_ns = monotonic_ns();
+	if (rc == 0)
+		return 0;
+	next_close(n);
+	return closed_at_once(rc)
+		       ? -EAGAIN
+		       : dataplane_fail(err, rc, "keelfwd does not start: %s", strerror(-rc));
+}
+
+/* 0; -EAGAIN: not yet; -errno with `err`. f->next gets the state of keelfwd. */
+static int
+start_answer(struct next *n, struct dataplane_error *err)
+{
+	struct forwarder_message m;
+	struct cargo cargo;
+	int rc = channel_answer(&n->channel[FORWARDER_MAIN], FORWARDER_START, &m, &cargo);
+
+	if (rc == -EAGAIN && monotonic_ns() - n->start_ns < START_MS * UINT64_C(1000000))
+		return rc;
+	n->start = m.start_answer;
+	n->fd = cargo.fd_count == 1 ? cargo.fd[0] : -1;
+	if (rc == -EAGAIN)
+		rc = -ETIMEDOUT;
+	if (rc != 0)
+		return dataplane_fail(err, rc, "keelfwd does not start: %s", strerror(-rc));
+	if (n->start.result != 0)
+		return dataplane_fail(
+			err, n->start.result, "%.*s", (int)sizeof(n->start.text), n->start.text);
+	return n->fd >= 0 ? 0 : dataplane_fail(err, -EPROTO, "keelfwd sent no memory");
+}
+
+bool
+forwarder_starts(const struct forwarder *f)
+{
+	return f->next.start_ns != 0;
+}
+
+int
+forwarder_returned(struct forwarder *f, struct dataplane_error *err)
+{
+	struct next *n = &f->next;
+	int rc = start_answer(n, err);
+
+	if (rc == -EAGAIN)
+		return rc;
 	if (rc != 0) {
-		channel_close(&n->main);
+		next_close(n);
 		/* keelfwd ends after a failed start: a queue of AF_XDP may still be in use */
 		return closed_at_once(rc) || n->start.result == rc ? -EAGAIN : rc;
 	}
 	channel_close(&f->channel[FORWARDER_MAIN]);
-	f->channel[FORWARDER_MAIN] = n->main;
+	f->channel[FORWARDER_MAIN] = n->channel[FORWARDER_MAIN];
+	n->channel[FORWARDER_MAIN].fd = -1;
 	f->state.pid = n->hello.pid;
 	f->state.own = n->hello.own;
 	f->state.adopted = f->state.inherited = f->state.replaced = false;
@@ -703,21 +809,23 @@ forwarder_return(struct forwarder *f, const struct forwarder_config *c, struct d
 }
 
 int
-forwarder_swap(struct forwarder *f, const char *socket, struct dataplane_error *err)
+forwarder_swap(struct forwarder *f, struct dataplane_error *err)
 {
+	struct next *n = &f->next;
 	int rc;
 
 	unmap_state(f);
-	rc = map_state(f, &f->next.start, f->next.fd);
-	(void)close(f->next.fd);
-	for (unsigned role = FORWARDER_HOST; role <= FORWARDER_EVENTS; role++)
-		channel_close(&f->channel[role]);
+	rc = map_state(f, &n->start, n->fd);
+	(void)close(n->fd);
 	if (rc != 0)
 		return dataplane_fail(
 			err, rc, "the memory of keelfwd cannot be mapped: %s", strerror(-rc));
-	rc = open_others(f, socket, err);
-	if (rc != 0)
-		return closed_at_once(rc) || nobody_listens(rc) ? -EAGAIN : rc;
+	for (unsigned role = FORWARDER_HOST; role <= FORWARDER_EVENTS; role++) {
+		channel_close(&f->channel[role]);
+		f->channel[role] = n->channel[role];
+		n->channel[role].fd = -1;
+	}
+	next_close(n);
 	dataplane_lost(false);
 	f->state.lost = false;
 	return 0;
@@ -749,7 +857,9 @@ forwarder_publish(struct forwarder *f, const struct workers_config *c, struct da
 
 	for (unsigned i = 0; i < c->count && i < RTE_DIM(m.publish.reader); i++)
 		m.publish.reader[i] = c->readers[i];
+	f->channel[FORWARDER_MAIN].patience_ms = ANSWER_MS;
 	rc = channel_call(&f->channel[FORWARDER_MAIN], &m, BODY, NULL);
+	f->channel[FORWARDER_MAIN].patience_ms = MAIN_MS;
 	if (rc != 0)
 		return dataplane_fail(err, rc, "keelfwd does not answer: %s", strerror(-rc));
 	if (a->result != 0)
@@ -766,7 +876,7 @@ forwarder_ports(struct forwarder *f, const struct forwarder_config *c, unsigned 
 	struct forwarder_message m = {.head = {.type = FORWARDER_PORTS}};
 	const struct forwarder_ports_answer *a = &m.ports_answer;
 	struct cargo cargo;
-	int rc = config_call(&f->channel[FORWARDER_MAIN], c, &m, -1, &cargo);
+	int rc = config_call(&f->channel[FORWARDER_MAIN], c, &m, PORTS_MS, &cargo);
 
 	*failed = c->port_count;
 	if (rc != 0)
@@ -813,6 +923,14 @@ forwarder_counters(uint16_t port, struct port_counters *out)
 
 	*out = a.counters;
 	return rc;
+}
+
+bool
+forwarder_answers(void)
+{
+	struct port_counters c;
+
+	return forwarder_counters(0, &c) != -ETIMEDOUT;
 }
 
 unsigned
@@ -949,10 +1067,8 @@ forwarder_gleans(struct glean *out, unsigned max)
 	unsigned n = 0;
 	size_t body;
 
-	if (max < FORWARDER_GLEANS_MAX ||
-		recv(used->channel[FORWARDER_EVENTS].fd, &m, 1, MSG_PEEK | MSG_DONTWAIT) <= 0 ||
-		forwarder_receive(used->channel[FORWARDER_EVENTS].fd, &m, &body, NULL, 0, NULL,
-			NULL, 0, NULL) != 0)
+	if (max < FORWARDER_GLEANS_MAX || forwarder_receive(used->channel[FORWARDER_EVENTS].fd, &m,
+						  &body, NULL, 0, NULL, NULL, 0, NULL) != 0)
 		return 0;
 	for (; n < m.gleans.count && n < FORWARDER_GLEANS_MAX; n++)
 		out[n] = m.gleans.glean[n];

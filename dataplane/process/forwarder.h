@@ -85,23 +85,28 @@ int forwarder_fd(const struct forwarder *f);
 /* After a connection has closed: true if the process has ended, also by a kill. Any thread. */
 bool forwarder_has_ended(const struct forwarder *f);
 /*
- * After the end of keelfwd, in this order. forwarder_lost(): the ports are PORT_FAILED. forwarder_reach(): connects to the
- * next keelfwd. forwarder_return(): the next keelfwd opens the ports of `c`, and maps the tables of this keeld.
+ * After the end of keelfwd, in this order; none waits for keelfwd. forwarder_lost(): the ports are PORT_FAILED.
+ * forwarder_reach(): connects to the next keelfwd; 1: that starts already. forwarder_return(): the next keelfwd begins
+ * to open the ports of `c`, with the tables of this keeld. forwarder_returned(): that has ended.
  * forwarder_swap(): the functions of port_read.c and worker_read.c read the memory of the next keelfwd, and the
- * host thread is connected; no other thread may call these functions meanwhile. 0; -EAGAIN: no keelfwd listens yet,
- * or the next keelfwd has ended, too: again from forwarder_reach(); -errno with `err`. forwarder_publish().
+ * host thread is connected; no other thread may call these functions meanwhile. 0; -EAGAIN: not yet, or the next
+ * keelfwd has ended, too: again from forwarder_reach(); -errno with `err`. forwarder_publish().
  */
 void forwarder_lost(struct forwarder *f);
 int forwarder_reach(struct forwarder *f, const char *socket, struct dataplane_error *err);
 int forwarder_return(
 	struct forwarder *f, const struct forwarder_config *c, struct dataplane_error *err);
-int forwarder_swap(struct forwarder *f, const char *socket, struct dataplane_error *err)
-	RUNS_ON(role_host);
+int forwarder_returned(struct forwarder *f, struct dataplane_error *err);
+/* True between forwarder_return() and its end. */
+bool forwarder_starts(const struct forwarder *f);
+int forwarder_swap(struct forwarder *f, struct dataplane_error *err) RUNS_ON(role_host);
 
 /* ---- requests of a process with a forwarder; keelfwd calls the function of the same name ---- */
 
 /* Main: counters of a port (dataplane/forward/stats.h). 0, -errno. */
 int forwarder_counters(uint16_t port, struct port_counters *out);
+/* Main: false: a request would wait for long. */
+bool forwarder_answers(void);
 unsigned forwarder_driver_counters(
 	uint16_t port, unsigned first, struct driver_counter *out, unsigned max);
 bool forwarder_host_counters(uint16_t port, struct host_counters out[HOST_CLASSES]);

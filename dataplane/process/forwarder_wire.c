@@ -166,13 +166,13 @@ forwarder_receive(int fd, struct forwarder_message *m, size_t *body, void *tail,
 		*fd_count = got;
 	if (n == 0)
 		return -EPIPE;
-	if ((size_t)n < sizeof(m->head) || (h.msg_flags & MSG_TRUNC) != 0 ||
+	if ((size_t)n < sizeof(m->head) || (h.msg_flags & (MSG_TRUNC | MSG_CTRUNC)) != 0 ||
 		m->head.magic != FORWARDER_MAGIC) {
 		for (unsigned i = 0; i < got; i++)
 			(void)close(fds[i]);
 		if (fd_count != NULL)
 			*fd_count = 0;
-		return -EPROTO;
+		return h.msg_flags & MSG_CTRUNC ? -EMFILE : -EPROTO;
 	}
 	*body = (size_t)n < sizeof(*m) ? (size_t)n - sizeof(m->head) : sizeof(*m) - sizeof(m->head);
 	if (tail_bytes != NULL)

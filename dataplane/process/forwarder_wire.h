@@ -199,7 +199,7 @@ int forwarder_send(int fd, const struct forwarder_message *m, size_t body, const
 /*
  * Receives a message: the head and body into `m`, further bytes into `tail`. Descriptors beyond
  * fd_max are closed. *body: bytes after the head. Returns 0; -EPIPE: the other process has closed
- * the connection; -EPROTO: not a message; -errno.
+ * the connection; -EPROTO: not a message; -EMFILE: no room for its descriptors; -errno.
  */
 int forwarder_receive(int fd, struct forwarder_message *m, size_t *body, void *tail,
 	size_t tail_max, size_t *tail_bytes, int *fds, unsigned fd_max, unsigned *fd_count);

@@ -107,7 +107,9 @@ struct keelfwd {
 	char state_dir[160]; /* XDP programs of a killed keelfwd; the drawn key */
 	uint32_t ecmp_key; /* drawn; used without `ecmp_key` of keeld */
 	int netlink; /* for host_netlink() */
-	int listener, signals;
+	int listener, signals,
+		spare; /* spare: closed for a connection when no descriptor is free */
+	unsigned crowded; /* connections without a free descriptor */
 	bool end;
 	bool own; /* started by a keeld (--ready-fd) */
 	bool again; /* by supervise(), after a kill */
@@ -1187,11 +1189,13 @@ client_ready(struct keelfwd *k, struct client *c) RUNS_ON(role_host) RUNS_ON(rol
 	int fds[FORWARDER_FDS_MAX];
 	unsigned fd_count = 0;
 	size_t body, tail_bytes;
+	int rc;
 
-	if (forwarder_receive(c->fd, &m, &body, tail, sizeof(tail), &tail_bytes, fds,
-		    FORWARDER_FDS_MAX, &fd_count) != 0)
-		client_close(k, c);
-	else if (on_message(k, c, &m, tail, tail_bytes, fds, fd_count) != 0)
+	rc = forwarder_receive(c->fd, &m, &body, tail, sizeof(tail), &tail_bytes, fds,
+		FORWARDER_FDS_MAX, &fd_count);
+	if (rc == -EMFILE)
+		note("request-failed error=\"%s\"", strerror(-rc));
+	if (rc != 0 || on_message(k, c, &m, tail, tail_bytes, fds, fd_count) != 0)
 		client_close(k, c);
 	for (unsigned i = 0; i < fd_count; i++)
 		if (fds[i] >= 0)
@@ -1216,12 +1220,33 @@ may_connect(struct keelfwd *k, int fd)
 	return false;
 }
 
+/* Closes a new connection: the client waits for no answer, and poll(2) does not report the connection again. */
+static void
+crowd(struct keelfwd *k)
+{
+	const char *error = strerror(errno);
+
+	(void)close(k->spare);
+	k->spare = accept4(k->listener, NULL, NULL, SOCK_CLOEXEC);
+	(void)close(k->spare);
+	k->spare = open("/dev/null", O_RDONLY | O_CLOEXEC);
+	if (__builtin_popcount(++k->crowded) == 1)
+		note("connection-refused count=%u error=\"%s\" text=\"keelfwd needs more "
+		     "descriptors: "
+		     "LimitNOFILE= of its unit, `ulimit -n`\"",
+			k->crowded, error);
+}
+
 static void
 client_new(struct keelfwd *k)
 {
 	/* SOCK_NONBLOCK: a client that reads no answers is closed, and keelfwd does not wait */
 	int fd = accept4(k->listener, NULL, NULL, SOCK_CLOEXEC | SOCK_NONBLOCK);
 
+	if (fd < 0 && (errno == EMFILE || errno == ENFILE)) {
+		crowd(k);
+		return;
+	}
 	if (fd >= 0 && !may_connect(k, fd)) {
 		(void)close(fd);
 		return;
@@ -1567,6 +1592,7 @@ main(int argc, char **argv)
 	k.started_ns = monotonic_ns();
 	k.kept = kept_addresses_create();
 	host_setting_begin();
+	k.spare = open("/dev/null", O_RDONLY | O_CLOEXEC);
 	k.signals = signalfd(-1, &set, SFD_CLOEXEC);
 	k.listener = listen_at(k.socket, k.keeld);
 	if (k.signals < 0 || k.listener < 0 || k.kept == NULL) {

@@ -1,7 +1,7 @@
 #!/usr/bin/python3
 # SPDX-License-Identifier: BSD-3-Clause
 # suite: worker
-"""keelfwd outlives keeld: kill -9, orderly stops and forbidden system calls of keeld under traffic lose and misdirect no packet, and BIRD keeps our route. keeld and keelfwd have the rights that keeld(8) names. KEEL_ROUNDS (1) sets how often each is repeated; KEEL_LATE_S (0): seconds for which keelfwd stops, more than 10. keelfwd refuses other users, and a document that the user of
+"""keelfwd outlives keeld: kill -9, orderly stops and forbidden system calls of keeld under traffic lose and misdirect no packet, and BIRD keeps our route. keeld and keelfwd have the rights that keeld(8) names. KEEL_ROUNDS (1) sets how often each is repeated; keelfwd refuses other users, and a document that the user of
 keeld can write gives keelfwd no code.
 
     src --- rt (keeld and keelfwd, AS 64512; AF_XDP ports west, east) --- up (BIRD, AS 64601)
@@ -14,7 +14,6 @@ import signal
 import socket
 import struct
 import sys
-import threading
 import time
 
 import inject
@@ -24,7 +23,6 @@ from lab import cpus_of_lab, forwarder_pid, print_losses, run
 
 NAME = "forwarder"
 ROUNDS = int(os.environ.get("KEEL_ROUNDS", "1"))
-LATE_S = int(os.environ.get("KEEL_LATE_S", "0"))
 PPS = int(os.environ.get("KEEL_PPS", "20000"))
 ROUTES = int(os.environ.get("KEEL_ROUTES", "500"))
 PEER = "198.18.2.2"
@@ -267,15 +265,23 @@ print(answers)
         self.c.true("a client that reads no answers is closed", closed)
 
     def late(self):
-        """keelfwd stops for longer than keeld waits: keeld goes on, and later answers belong to their requests."""
-        before = self.counted()
+        """keelfwd stops for longer than keeld waits: keeld waits once, and later answers belong to their requests."""
+        before, begin = self.counted(), time.monotonic()
         os.kill(self.pid, signal.SIGSTOP)
-        timer = threading.Timer(LATE_S, os.kill, (self.pid, signal.SIGCONT))
-        timer.start()
         try:
-            self.stats()
+            for _ in range(3):
+                self.stats()
+            self.rpc.call("config.edit", merge={"ports": config()["ports"][:1]})
+            try:
+                self.rpc.call("config.commit")
+                self.c.true("a commit of ports is refused", False)
+            except RuntimeError as e:
+                self.c.true("a commit of ports is refused", "keelfwd does not answer" in str(e), str(e))
+            took = time.monotonic() - begin
         finally:
-            timer.join()
+            os.kill(self.pid, signal.SIGCONT)
+        self.rpc.call("config.discard")
+        self.c.true("keeld waits once for a keelfwd that does not answer", took < 8, took)
         self.c.comes_to("the counters of the ports after a late answer", self.counted, before)
         self.keeld.must_run()
 
@@ -312,8 +318,7 @@ print(answers)
         self.foreign_code()
         self.deaf()
         self.hello()
-        if LATE_S > 0:
-            self.late()
+        self.late()
         self.killed()
         self.rpc.close()
         self.c.equal("SIGINT: keeld's exit status", self.keeld.stop(sig=signal.SIGINT), 0)

@@ -3,7 +3,7 @@
 # suite: worker
 """keelfwd ends, by a kill or in order, under traffic: the same keeld gives ports and tables to the next keelfwd, no session ends, the ports say what happened, and no packet is misdirected.
 With a keelfwd of a supervisor, and with one that keeld has started, which starts itself again after a kill. The next keeld adopts the ports and the sessions. Without a next keelfwd keeld ends.
-Prints how long packets were lost. KEEL_ROUNDS (1): how often; KEEL_PPS (2000). The supervisor is a loop of a shell with the pause of the unit.
+Prints how long packets were lost. KEEL_ROUNDS (1): how often; KEEL_PPS (2000). The supervisor is a loop with the pause of the unit.
 
                       mgmt (no port) --- far (BIRD, AS 64602)
     src (BIRD, AS 64603, a session with the loopback address) --- west (AF_XDP), rt, east (AF_XDP) --- up (BIRD, AS 64601)
@@ -27,7 +27,15 @@ from test_forwarder import BIRD, OURS, PEER, ROUTES, prefix
 NAME = "forwarder_end"
 ROUNDS = int(os.environ.get("KEEL_ROUNDS", "1"))
 PPS = int(os.environ.get("KEEL_PPS", "2000"))
-AGAIN = ("sh", "-c", 'while :; do "$@"; sleep 0.1; done', "sh")  # RestartSec= of keel-forwarder.service, and of systemd
+DESCRIPTORS = 200  # that each keelfwd of the supervisor has besides its own
+AGAIN = (sys.executable, "-c", """
+import os, subprocess, sys, time
+for _ in range(%d):
+    os.set_inheritable(os.dup(0), True)
+while True:
+    subprocess.call(sys.argv[1:], close_fds=False)
+    time.sleep(0.1)  # RestartSec= of keel-forwarder.service, and of systemd
+""" % DESCRIPTORS)
 FAR, LOOPBACK, CUSTOMER, SRC = "198.18.9.2", "198.18.8.1", "192.0.2.2", "198.18.1.2"
 OURS6 = "2001:db8:99::/48"
 RED = "r%d" % os.getpid()
@@ -221,6 +229,28 @@ class Test(test_forwarder.Test):
         self.c.equal("... and keeld goes on", self.rpc.call("system.info")["pid"], keeld)
         self.c.true("... and says why", "forwarder-failed" in self.logged())
 
+    def few_descriptors(self):
+        """The next keelfwd has too few descriptors for the connections of keeld: keeld serves everybody else, and takes the keelfwd after it."""
+        killed = forwarder_pid(self.socket)
+        above, keeld = self.above(killed), self.rpc.call("system.info")["pid"]
+        was, slowest = resource.prlimit(above, resource.RLIMIT_NOFILE), 0
+        resource.prlimit(above, resource.RLIMIT_NOFILE, (DESCRIPTORS + 8, was[1]))
+        os.kill(killed, signal.SIGKILL)
+        crowded = wait_for("the next keelfwd", lambda: forwarder_pid(self.socket) not in (None, killed) and forwarder_pid(self.socket), 60)
+        begin = time.monotonic()
+        while time.monotonic() < begin + 3:
+            last = time.monotonic()
+            self.rpc.call("dataplane.stats")
+            slowest = max(slowest, time.monotonic() - last)
+            time.sleep(0.05)
+        resource.prlimit(above, resource.RLIMIT_NOFILE, was)
+        os.kill(crowded, signal.SIGKILL)
+        self.at_rest("a keelfwd without free descriptors")
+        self.c.true("... has not stopped the main thread of keeld", slowest < 2, slowest)
+        self.c.equal("... and keeld goes on", self.rpc.call("system.info")["pid"], keeld)
+        with open(os.path.join(self.lab.logs, "keelfwd.log"), errors="replace") as f:
+            self.c.true("... and its log says why", "Too many open files" in f.read())
+
     def while_away(self):
         """Between two keelfwd a static route comes; its next hop is resolved afterwards."""
         keelfwd, hop = forwarder_pid(self.socket), "198.18.2.77"
@@ -306,6 +336,8 @@ def test(checks):
             t.twice()
             t.adopted()
             t.start_fails()
+            if not own:
+                t.few_descriptors()
             t.while_away()
             t.keel0_down()
             t.again_and_again()
