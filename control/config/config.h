@@ -137,6 +137,7 @@ struct config_peer {
 	const char *password; /* TCP-MD5, RFC 2385: 1 to 80 octets; NULL: none */
 	struct ip_addr source; /* AFI_NONE: the kernel chooses */
 	uint8_t multihop; /* TTL; 0: single hop */
+	uint16_t tcp_mss; /* 0: by the link */
 	struct {
 		bool route_refresh, enhanced_route_refresh, four_octet_as, extended_message,
 			graceful_restart;

@@ -724,6 +724,14 @@ static const struct config_key shared_peer_keys[] = {
 		LINE("valid-ttl-hops", "the peer is directly connected (RFC 5082)"),
 		VRP("valid-ttl-hops 1"), FRR("ttl-security hops 1"), BIRD("ttl security")},
 	/*
+	 * Largest TCP segment of the session, in both directions: for a path that loses larger packets without a word. Segments carry less by the
+	 * length of the TCP options. The connection of a peer is agreed before keeld knows the peer, so a listener takes the smallest value of the peers
+	 * and ranges of its family and VPN instance. Unit: octets. Default: by the MTU of the link and of the path.
+	 */
+	{"tcp_mss", config_take_u16, PEER(tcp_mss), 88, 32767, .effect = EFFECT_RESET,
+		VRP_LINE("tcp-mss NUMBER", "largest TCP segment of the session, in octets"),
+		FRR("tcp-mss NUMBER")},
+	/*
 	 * TCP-MD5 key of the session (RFC 2385), in octets. The configuration file holds the
 	 * password (mode 0600); all answers, differences and logs show `***`. `***` in an
 	 * edited document means that the password is unchanged. Default: none.

@@ -171,8 +171,11 @@ syn_ttl(int fd)
 struct host_socket_options
 host_socket_options_of(const struct config_peer *k, const struct netns *netns)
 {
-	struct host_socket_options o = {
-		.vrf = k->vrf, .netns = netns, .source = k->source, .password = k->password};
+	struct host_socket_options o = {.vrf = k->vrf,
+		.netns = netns,
+		.source = k->source,
+		.tcp_mss = k->tcp_mss,
+		.password = k->password};
 
 	o.ttl = k->multihop != 0 ? k->multihop : k->external ? 1 : 0;
 	if (k->gtsm) { /* RFC 5082 3: `multihop` is the maximum distance in hops */
@@ -194,6 +197,8 @@ host_socket_apply(int fd, const struct host_socket_options *o, const struct ip_a
 		rc = set_ttl(fd, peer->afi, o->ttl);
 	if (rc == 0 && o->min_ttl != 0)
 		rc = set_min_ttl(fd, peer->afi, o->min_ttl);
+	if (rc == 0 && o->tcp_mss != 0)
+		rc = set_int(fd, IPPROTO_TCP, TCP_MAXSEG, o->tcp_mss);
 	if (rc == 0 && o->password != NULL)
 		rc = set_md5(fd, peer, prefix_max_len(peer->afi), o->password);
 	if (rc == 0 && o->min_ttl != 0 && syn_ttl(fd) < o->min_ttl)
@@ -373,8 +378,9 @@ host_socket_peek(int fd)
 
 	if (getsockopt(fd, IPPROTO_TCP, TCP_INFO, &info, &len) != 0)
 		return (struct host_socket_view){0};
-	return (struct host_socket_view){
-		.rtt_us = info.tcpi_rtt, .retransmits = info.tcpi_total_retrans};
+	return (struct host_socket_view){.rtt_us = info.tcpi_rtt,
+		.retransmits = info.tcpi_total_retrans,
+		.segment = info.tcpi_snd_mss};
 }
 
 void

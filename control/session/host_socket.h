@@ -23,6 +23,7 @@ struct host_socket_options {
 	/* TTL or hop limit. 0: the default; 1 for single-hop external peers (RFC 4271 5.1.3) */
 	uint8_t ttl;
 	uint8_t min_ttl; /* drop packets with a lower TTL (RFC 5082 3); 0: accept all */
+	uint16_t tcp_mss; /* limit of segments in both directions; 0: none */
 	/* TCP-MD5: drop unsigned segments; NULL: no TCP-MD5. Lent for the call */
 	const char *password;
 };
@@ -59,7 +60,7 @@ int host_socket_apply(int fd, const struct host_socket_options *o, const struct 
 
 /* What the kernel says of a connection; 0: unknown. */
 struct host_socket_view {
-	uint32_t rtt_us, retransmits;
+	uint32_t rtt_us, retransmits, segment;
 };
 struct host_socket_view host_socket_peek(int fd);
 

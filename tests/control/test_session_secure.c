@@ -320,6 +320,40 @@ test_hops(void **state)
 		check_hops(&hops[i]);
 }
 
+static uint32_t
+segment_of(int fd)
+{
+	struct tcp_info info;
+	socklen_t len = sizeof(info);
+
+	assert_int_equal(getsockopt(fd, IPPROTO_TCP, TCP_INFO, &info, &len), 0);
+	assert_int_equal(host_socket_peek(fd).segment, info.tcpi_snd_mss);
+	return info.tcpi_snd_mss;
+}
+
+/* Both ends of a connection that the node opens send no larger segment; without the key both do. */
+static void
+test_tcp_mss(void **state)
+{
+	static struct script ours;
+
+	for (uint16_t mss = 0; mss <= 600; mss += 600) {
+		struct config_peer c = peer_config(PEER_AS, OWN_AS, 2);
+		int listener;
+
+		c.passive = false;
+		c.tcp_mss = mss;
+		listener = script_listen(&ours, &c.tcp_port);
+		begin(&c);
+		script_accept(&ours, listener);
+		assert_int_equal(segment_of(ours.fd) <= 600, mss != 0);
+		assert_int_equal(segment_of(node_end_of(&ours)) <= 600, mss != 0);
+		script_close(&ours);
+		close(listener);
+		node_end(&n);
+	}
+}
+
 /* Packets from a greater distance: first the SYN is dropped, later each segment. */
 static void
 gtsm(const char *from, const char *to, int level, int name)
@@ -387,6 +421,7 @@ main(void)
 		cmocka_unit_test(test_md5_connected),
 		cmocka_unit_test(test_md5_changes),
 		cmocka_unit_test(test_hops),
+		cmocka_unit_test(test_tcp_mss),
 		cmocka_unit_test(test_gtsm),
 		cmocka_unit_test(test_gtsm_asked),
 	};

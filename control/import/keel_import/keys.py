@@ -6,6 +6,7 @@ VRP_PEER = (
     ("ignore", "shutdown", None),
     ("ebgp-max-hop [NUMBER=255]", "multihop", None),
     ("valid-ttl-hops 1", "gtsm", None),
+    ("tcp-mss NUMBER", "tcp_mss", None),
     ("timer connect-retry NUMBER", "connect_retry_s", "timers"),
     ("route-update-interval NUMBER", "min_advertisement_s", "timers"),
 )
@@ -23,6 +24,7 @@ FRR_PEER = (
     ("passive", "passive", None),
     ("ebgp-multihop [NUMBER=255]", "multihop", None),
     ("ttl-security hops 1", "gtsm", None),
+    ("tcp-mss NUMBER", "tcp_mss", None),
     ("enforce-first-as", "enforce_first_as", None),
     ("timers connect NUMBER", "connect_retry_s", "timers"),
     ("advertisement-interval NUMBER", "min_advertisement_s", "timers"),
@@ -56,6 +58,7 @@ BIRD_PEER = (
 )
 RANGES = {
     "multihop": (1, 255),
+    "tcp_mss": (88, 32767),
     "local_as": (0, 0),
     "hold_s": (0, 65535),
     "keepalive_s": (1, 21845),
