@@ -22,8 +22,8 @@ apply_ranges(struct apply *apply, const struct config *c)
 	int err = -ENOMEM;
 
 	for (unsigned i = 0; ranges != NULL && i < c->range_count; i++)
-		ranges[i] = (struct speaker_range){
-			c->ranges[i].vrf, c->ranges[i].prefix, c->ranges[i].peer.password};
+		ranges[i] = (struct speaker_range){c->ranges[i].vrf, c->ranges[i].prefix,
+			c->ranges[i].peer.password, c->ranges[i].peer.tcp_mss};
 	if (ranges != NULL)
 		err = session_order(apply->layers, &o);
 	if (err != 0)

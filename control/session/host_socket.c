@@ -217,6 +217,12 @@ host_socket_password(int listener, const struct prefix *from, const char *passwo
 	return rc == -ENOENT && password == NULL ? 0 : rc;
 }
 
+int
+host_socket_mss(int listener, uint16_t mss)
+{
+	return set_int(listener, IPPROTO_TCP, TCP_MAXSEG, mss);
+}
+
 /* A descriptor, or -errno. */
 static int
 open_socket(const struct host_socket_options *o, enum afi afi)

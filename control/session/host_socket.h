@@ -49,6 +49,8 @@ int host_socket_listen(
  * keep theirs. 0, -errno.
  */
 int host_socket_password(int listener, const struct prefix *from, const char *password);
+/* Bounds the segments of the connections that a listener accepts from now on. 0: no bound. 0, -errno. */
+int host_socket_mss(int listener, uint16_t mss);
 /* Accepts a connection and returns its source address and port. -EAGAIN: no connection waits. */
 int host_socket_accept(
 	int listener, const struct netns *netns, struct ip_addr *peer, uint16_t *port);

@@ -720,6 +720,8 @@ session_add(struct speaker *s, struct peer_id id, const struct config_peer *c,
 	s->by_id[id.v] = p;
 	if (c->password != NULL)
 		listen_password(s, c->vrf, &c->addr);
+	if (c->tcp_mss != 0)
+		listen_tcp_mss(s, c->vrf, c->addr.afi, c->tcp_mss);
 	if (!c->shutdown)
 		peer_start(p);
 	held_take(p);
@@ -739,6 +741,8 @@ session_remove(struct speaker *s, struct peer_id id)
 	ring_insert(&s->leaving, &p->leaving);
 	if (p->config.password != NULL)
 		listen_password(s, p->config.vrf, &p->config.addr);
+	if (p->config.tcp_mss != 0)
+		listen_tcp_mss(s, p->config.vrf, p->config.addr.afi, 0);
 	input_push(s);
 	removed_free(s);
 }
@@ -802,6 +806,7 @@ session_update(struct speaker *s, struct peer_id id, const struct config_peer *c
 	config_copy(p, c, policies);
 	address_link(s, p);
 	listen_password(s, c->vrf, &c->addr);
+	listen_tcp_mss(s, c->vrf, c->addr.afi, c->tcp_mss);
 	if (!c->shutdown)
 		peer_start(p);
 	return was_up;

@@ -256,6 +256,7 @@ struct speaker_range {
 	struct vrf_id vrf;
 	struct prefix prefix;
 	const char *password; /* TCP-MD5 password of the prefix; NULL: no password. Copied */
+	uint16_t tcp_mss; /* 0: none */
 };
 int speaker_ranges(struct speaker *s, const struct speaker_range *ranges, unsigned count)
 	RUNS_ON(role_session);

@@ -382,6 +382,7 @@ struct listener {
 	struct vrf_id vrf;
 	const struct netns *netns; /* NULL: `default` */
 	enum afi afi;
+	uint16_t tcp_mss; /* the smallest of the peers and ranges; 0: none has one */
 	struct listener *next;
 };
 
@@ -644,6 +645,9 @@ const struct netns *listener_netns(const struct speaker *s, struct vrf_id vrf);
  * Updates the TCP-MD5 password of an address on all listeners, after a peer was added, removed or
  * changed.
  */
+/* A peer with this `tcp_mss` has come; 0: a peer or ranges with `tcp_mss` have changed or gone. */
+void listen_tcp_mss(struct speaker *s, struct vrf_id vrf, enum afi afi, uint16_t mss)
+	RUNS_ON(role_session);
 void listen_password(struct speaker *s, struct vrf_id vrf, const struct ip_addr *addr)
 	RUNS_ON(role_session);
 /* Accepts the held connection of a new peer, if there is one. */

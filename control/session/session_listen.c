@@ -95,6 +95,52 @@ listener_passwords(struct speaker *s, const struct listener *l) RUNS_ON(role_ses
 	}
 }
 
+/* ---- segments ---- */
+
+/* The kernel agrees on the size of segments before the peer is known. No peer has less than the listener has now. */
+static uint16_t
+smallest_mss(const struct speaker *s, const struct listener *l)
+{
+	uint16_t least = UINT16_MAX;
+
+	for (unsigned i = 0; i < s->range_count; i++) {
+		const struct speaker_range *r = &s->ranges[i].r;
+
+		if (r->vrf.v == l->vrf.v && r->prefix.afi == l->afi && r->tcp_mss != 0 &&
+			r->tcp_mss < least)
+			least = r->tcp_mss;
+	}
+	for (unsigned i = 0; i < PEER_MAX && least > l->tcp_mss; i++) {
+		const struct peer *p = s->by_id[i];
+
+		if (p != NULL && !p->removed && p->config.vrf.v == l->vrf.v &&
+			p->config.addr.afi == l->afi && p->config.tcp_mss != 0 &&
+			p->config.tcp_mss < least)
+			least = p->config.tcp_mss;
+	}
+	return least != UINT16_MAX ? least : 0;
+}
+
+void
+listen_tcp_mss(struct speaker *s, struct vrf_id vrf, enum afi afi, uint16_t mss)
+{
+	for (struct listener *l = s->listeners; l != NULL; l = l->next) {
+		uint16_t least;
+		int err;
+
+		if (l->vrf.v != vrf.v || l->afi != afi)
+			continue;
+		least = mss != 0 && (l->tcp_mss == 0 || mss < l->tcp_mss) ? mss
+									  : smallest_mss(s, l);
+		err = least != l->tcp_mss ? host_socket_mss(l->watch.fd, least) : 0;
+		if (err < 0)
+			log_event(LOG_ERROR, "tcp-mss-not-set value=%u error=\"%s\"", least,
+				strerrordesc_np(-err));
+		else
+			l->tcp_mss = least;
+	}
+}
+
 /* ---- ranges ---- */
 
 /* Frees the entry and returns its descriptor. */
@@ -262,6 +308,8 @@ speaker_ranges(struct speaker *s, const struct speaker_range *ranges, unsigned c
 			password_apply(s, ranges[i].vrf, &ranges[i].prefix);
 	}
 	arena_free(s->config.arena, old);
+	for (const struct listener *l = s->listeners; l != NULL; l = l->next)
+		listen_tcp_mss(s, l->vrf, (enum afi)l->afi, 0);
 	for (h = s->held; h != NULL; h = next) {
 		next = h->next;
 		if (!range_has(s, h->vrf, &h->addr))
@@ -386,6 +434,7 @@ listen_one(struct speaker *s, struct vrf_id vrf, const struct netns *netns, enum
 	}
 	s->listeners = l;
 	listener_passwords(s, l);
+	listen_tcp_mss(s, vrf, afi, 0);
 	return 0;
 }
 

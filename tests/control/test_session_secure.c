@@ -354,6 +354,50 @@ test_tcp_mss(void **state)
 	}
 }
 
+/* The segments of a connection that the listener accepts; the peer has the address 127.0.0.2. */
+static uint32_t
+accepted_segment(void)
+{
+	static struct script s;
+	uint32_t segment;
+
+	script_connect(&s, &n, 2, 0);
+	assert_non_null(script_read(&s, WAIT_MS));
+	segment = segment_of(s.fd);
+	script_close(&s);
+	return segment;
+}
+
+/* The listener agrees on the smallest bound of its peers and ranges, and on none when they have gone. */
+static void
+test_tcp_mss_accepted(void **state)
+{
+	struct config_peer c = peer_config(PEER_AS, OWN_AS, 2), b = peer_config(PEER_AS, OWN_AS, 3);
+	struct session_policies policies = {.has_import[0] = true};
+	struct speaker_range range = {
+		.prefix = {.b = {127, 0, 1}, .afi = AFI_IPV4, .len = 24}, .tcp_mss = 400};
+	struct node_call change = {.id = {1}, .config = &c, .policies = &policies},
+			 gone = {.id = {2}}, ranges = {.ranges = &range, .range_count = 1};
+
+	c.tcp_mss = 600;
+	b.tcp_mss = 500;
+	begin(&c);
+	assert_in_range(accepted_segment(), 560, 600);
+	node_peer(&n, 2, &b, policy_accept_all());
+	assert_in_range(accepted_segment(), 460, 500);
+	node_do(&n, call_ranges, &ranges);
+	assert_in_range(accepted_segment(), 360, 400);
+	ranges.range_count = 0;
+	node_do(&n, call_ranges, &ranges);
+	assert_in_range(accepted_segment(), 460, 500);
+	node_do(&n, call_remove, &gone);
+	assert_in_range(accepted_segment(), 560, 600);
+	c.tcp_mss = 0;
+	node_do(&n, call_update, &change);
+	assert_true(accepted_segment() > 600);
+	node_end(&n);
+}
+
 /* Packets from a greater distance: first the SYN is dropped, later each segment. */
 static void
 gtsm(const char *from, const char *to, int level, int name)
@@ -422,6 +466,7 @@ main(void)
 		cmocka_unit_test(test_md5_changes),
 		cmocka_unit_test(test_hops),
 		cmocka_unit_test(test_tcp_mss),
+		cmocka_unit_test(test_tcp_mss_accepted),
 		cmocka_unit_test(test_gtsm),
 		cmocka_unit_test(test_gtsm_asked),
 	};
