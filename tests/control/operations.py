@@ -6,6 +6,8 @@ reads the model alone, never keeld: the same seed gives the same operations on e
 import copy
 import ipaddress
 import json
+import os
+import re
 
 import wire
 from wire import V4, V6, VPN
@@ -198,6 +200,18 @@ KEYS = [
     ("peer", "timers/long_lived_stale_time", [600, None]),
     ("", "rpki", [{"caches": [{"address": "127.0.0.1", "port": 3323}]}, None]),
 ]
+
+
+def numbers_of_peers():
+    """The keys of a peer that are a number and have a line of keelctl. Not the hops: with them a session outlives its link, for the hold time."""
+    with open(os.path.join(os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__)))), "control", "cli", "keelctl_settings.def")) as f:
+        text = f.read()
+    least = dict(re.findall(r'^WORD\("NUMBER", "([^"]+)", "(\d+) to ', text, re.M))
+    rows = re.findall(r'^SETTING\(.+?, "(?:[^"]+ )?([^" ]+)", "[^"]*", SETS_NUMBER, "(\w+)", NULL, ', text, re.M)
+    return [("peer", key, [int(least[word]) + 9, None]) for word, key in rows if key != "multihop"]
+
+
+KEYS += numbers_of_peers()
 
 
 def draw_key(r, m):
