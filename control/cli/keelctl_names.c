@@ -112,6 +112,25 @@ asn_names(struct ctl *ctl, struct texts *t, const json_t *d, const char *after, 
 	json_decref(router);
 }
 
+/* The addresses of ports, without their lengths. */
+static void
+own_addresses(struct texts *t, const json_t *d, const char *begin)
+{
+	const json_t *port, *address;
+	char text[64];
+	size_t i, k;
+
+	json_array_foreach(json_object_get(d, "ports"), i, port)
+	{
+		json_array_foreach(json_object_get(port, "addresses"), k, address)
+		{
+			snprintf(text, sizeof(text), "%s", json_string_value(address));
+			text[strcspn(text, "/")] = '\0';
+			texts_add(t, text, begin);
+		}
+	}
+}
+
 /* The section for a name after this keyword; NULL: no section of lists. */
 static const char *
 section_of(const char *after)
@@ -143,10 +162,15 @@ value_names(struct ctl *ctl, struct texts *t, const struct command_choice *c, co
 	}
 	d = fetch_document(ctl);
 	bgp = json_object_get(d, "bgp");
-	if (strcmp(c->text, "ADDRESS") == 0)
+	if (strcmp(c->text, "ADDRESS") == 0 && strcmp(c->name, "peer") == 0)
 		texts_of(t, json_object_get(bgp, "peers"), "address", begin);
-	else if (strcmp(c->text, "GROUP") == 0 ||
-		 (strcmp(c->text, "NAME") == 0 && strcmp(after, "group") == 0))
+	else if (strcmp(c->text, "ADDRESS") == 0 && strcmp(c->name, "value") == 0)
+		own_addresses(t, d, begin);
+	else if (strcmp(c->text, "PREFIX") == 0) {
+		texts_of(t, json_object_get(bgp, "networks"), "prefix", begin);
+		texts_of(t, json_object_get(d, "static_routes"), "prefix", begin);
+	} else if (strcmp(c->text, "GROUP") == 0 ||
+		   (strcmp(c->text, "NAME") == 0 && strcmp(after, "group") == 0))
 		texts_of(t, json_object_get(bgp, "groups"), "name", begin);
 	else if (strcmp(c->text, "NAME") == 0 &&
 		 (strcmp(after, "vpn-instance") == 0 || strcmp(after, "vrf") == 0))

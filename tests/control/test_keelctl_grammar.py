@@ -352,6 +352,13 @@ class Lines(Pair):
         self.assertEqual(words[:4] + words[-2:], ["as-number", "group", "enable", "description", "|", "<cr>"])
         self.assertIn("description", words)
 
+    def test_names_that_fit(self):
+        """A peer stands where a peer is meant, a prefix of the document where a prefix is, and no address of a peer where a destination is."""
+        for words, has, lacks in ((["show", "bgp", "peer", ""], {"192.0.2.2"}, {"203.0.113.0/24"}), (["show", "route", ""], {"203.0.113.0/24"}, {"192.0.2.2"}),
+                                  (["show", "fib", ""], {"stats"}, {"192.0.2.2"})):
+            found = {line.split("\t")[0] for line in self.good(["--complete", *words]).splitlines()}
+            self.assertEqual((has - found, lacks & found), (set(), set()), words)
+
     def test_completion(self):
         shell = self.shell()
         self.assertTrue(shell.keys("ref\t", r"refresh $"))
