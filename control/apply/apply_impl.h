@@ -255,7 +255,7 @@ bool apply_received_rules_same(const struct change *c);
 
 /*
  * The changes of a commit, carried out in steps; each step is a turn of main and sends one message to
- * each thread, for any number of peers. `given` and `effects` are lent until apply_works_end().
+ * each thread, to the shards for at most 1,024 peers. `given` and `effects` are lent until apply_works_end().
  * NULL, without memory: the changes were carried out at once, peer by peer.
  */
 struct works *apply_works_begin(struct apply *apply, const struct change *given, unsigned count,

@@ -254,7 +254,7 @@ int edit_refuse(struct edit *e, const char *fmt, ...) __attribute__((format(prin
 /* bgp N: false, after an error message, unless N is router.asn. */
 bool edit_asn_agrees(struct ctl *ctl, unsigned asn);
 
-/* A line that sets one key of a peer or group. */
+/* A line that sets one key of a peer or group: set_setting() reads the line, setting() of keelctl_lines.c prints the line of a document. */
 struct setting {
 	const char *words; /* the keywords after `peer` */
 	enum { SETS_TRUE, SETS_TEXT, SETS_NUMBER, SETS_ASN, SETS_POLICY, SETS_LIMIT } kind;
@@ -319,7 +319,7 @@ command_function doctor_command;
 
 /* ---- keelctl_lines.c ---- */
 
-/* display current-configuration, display this */
+/* display current-configuration, display this: a document as lines, by the table settings[] and by grammar of lists and policies */
 command_function display_lines;
 
 /* ---- keelctl_show.c, keelctl_route.c ---- */

@@ -205,7 +205,7 @@ void rpc_traces_end(struct rpc_env *env) RUNS_ON(role_main);
 /* The client gets no events any more: its traces without a file end. */
 void rpc_traces_leave(struct rpc_env *env, const struct rpc_client *c) RUNS_ON(role_main);
 void rpc_mrt_end(struct rpc_env *env) RUNS_ON(role_main);
-/* rpc_bgp.c: an element of bgp.peers. */
+/* rpc_bgp.c: an element of bgp.peers; the rows of its members, such as `families`, are in the same file. */
 struct session_view;
 json_t *rpc_peer_json(struct rpc_env *env, struct peer_id id, const struct config_peer *p,
 	const struct session_view *v) RUNS_ON(role_main);

@@ -522,6 +522,7 @@ void shard_monitor(struct shard *s, struct path_ring *ring) RUNS_ON(role_rib);
 
 /*
  * One turn of the loop: batches, slices of walks, reclaim. Monotonic ns. True if more work is due.
+ * The thread of the shard; while it sleeps also the session thread, for a small run (thread_do()).
  */
 bool shard_work(struct shard *s, uint64_t now_ns, uint64_t deadline_ns) RUNS_ON(role_rib);
 /*

@@ -4,7 +4,7 @@
  * destination publishes one immutable set of paths. Destinations live in segments and never move.
  * In a VPN table the key is a route distinguisher and a prefix (RFC 4364 4.1).
  *
- * Writer: the thread of the shard (the owner). Readers: fib, session and main threads, online in
+ * Writer: the thread of the shard (the owner). Readers: fib, session, BMP, main threads, online in
  * the QSBR of RIB readers. The owner must not be online there: when memory is short, dest_publish()
  * waits for a grace period.
  *

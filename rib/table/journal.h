@@ -3,8 +3,8 @@
  * Ring of changed destinations. Each consumer has its own cursor and reads the current state of a
  * destination, so a consumer that sees ten changes late handles one change. Writers: the shards,
  * each with its own writer number and without a lock (docs/decisions/0006); a single writer needs
- * no atomic read-modify-write. Consumers: the fib thread, and a reader for the
- * update groups of each table.
+ * no atomic read-modify-write. Consumers: the fib thread, a reader for the
+ * update groups of each table, and the BMP thread.
  *
  * Order of withdrawals: a consumer may take a change early, but a withdrawal only at the entry of
  * the last sequence of the destination (journal_entry_is_last()). Otherwise a withdrawn aggregate

@@ -624,7 +624,7 @@ def completions(reader):
 # ---- the table of keel-http ----
 
 def metrics_table(reader):
-    out = ["/* SPDX-License-Identifier: BSD-3-Clause */", "/* Made by scripts/reference of the rows of results in control/rpc/ that are metrics. */"]
+    out = ["/* SPDX-License-Identifier: BSD-3-Clause */", "/* Made by scripts/reference of the rows of results in control/rpc/ with GAUGE(), COUNTER() or SUMMARY(): of OF_PEER and OF_FAMILY in rpc_bgp.c. */"]
     quoted_or_null = lambda text: "NULL" if text is None else '"%s"' % text.replace("\\", "\\\\").replace('"', '\\"')  # noqa: E731
     out += ["METRIC(%s, %s, %s, %s, %s)" % (quoted_or_null(m.name), m.kind, m.source, quoted_or_null(m.key), quoted_or_null(m.help))
             for m in reader.metrics[:reader.of_rows]]
