@@ -5,6 +5,8 @@
 
 usage: test_dynamic.py KEELD
 """
+import json
+import socket
 import time
 
 import keel_rig
@@ -71,6 +73,54 @@ class Dynamic(KeelTest):
                          [{"address": FIRST, "vrf": "default", "family": V4, "direction": "import", "effect": "session-reset", "reason": "peer-removed"}])
         self.wait("the end of the session", s.closed)
         self.assertEqual(self.peers(), {})
+
+    def bounded(self, speaker, bound):
+        """Both ends of the connection send segments of at most `bound` octets, less the options of TCP."""
+        p = self.peers()[speaker.address]
+        self.assertEqual(p["tcp_mss"], bound)
+        for octets in (p["segment_bytes"], speaker.sock.getsockopt(socket.IPPROTO_TCP, socket.TCP_MAXSEG)):
+            self.assertTrue(bound - 40 <= octets <= bound, (bound, octets))
+
+    def test_tcp_mss(self):
+        """The bound of a group, of a range, and of a peer of its own: commit, preview, a commit that nobody confirms, rollback, reload and kill -9."""
+        own = [{"address": THIRD, "asn": 64513, "group": "g", "passive": True, "tcp_mss": 600}]
+        self.start(document(group(tcp_mss=700), peers=own))
+        first, third = self.come(FIRST), self.come(THIRD)
+        self.assertEqual([self.peers()[a]["tcp_mss"] for a in (FIRST, THIRD)], [700, 600])
+        self.assertLessEqual(first.sock.getsockopt(socket.IPPROTO_TCP, socket.TCP_MAXSEG), 600)  # of the listener
+        self.bounded(third, 600)
+        effects = self.commit({"bgp": {"peers": []}})
+        self.assertEqual({e["address"] for e in effects}, {THIRD})
+        change = {"merge": {"bgp": {"groups": [group(tcp_mss=500)]}}}
+        self.keel.call("config.edit", change)
+        previewed = self.keel.call("bgp.refresh.preview", {"candidate": True})["effects"]
+        self.assertEqual({(e["address"], e["effect"]) for e in previewed}, {(FIRST, "session-reset")})
+        self.assertFalse(first.closed())
+        answer = self.keel.call("config.commit", {"confirm_s": 600})
+        self.assertEqual({(e["address"], e["effect"]) for e in answer["effects"]}, {(FIRST, "session-reset")})
+        self.wait("the end of the session", first.closed)
+        second = self.come(FIRST)
+        self.bounded(second, 500)
+        self.keel.kill()  # not confirmed: the start returns to the commit before
+        self.keel.start()
+        third = self.come(FIRST)
+        self.bounded(third, 700)
+        self.keel.call("config.edit", change)
+        self.keel.call("config.commit")
+        self.wait("the end of the session", third.closed)
+        self.bounded(self.come(FIRST), 500)
+        self.keel.call("config.rollback", {"to": self.keel.call("config.history")["commits"][1]["id"]})
+        fourth = self.come(FIRST)
+        self.bounded(fourth, 700)
+        disk = self.keel.on_disk()
+        del disk["bgp"]["groups"][0]["tcp_mss"]
+        with open(self.keel.file, "w") as f:
+            json.dump(disk, f)
+        self.keel.call("config.reload")
+        self.wait("the end of the session", fourth.closed)
+        last = self.come(FIRST)
+        self.assertNotIn("tcp_mss", self.peers()[FIRST])
+        self.assertGreater(last.sock.getsockopt(socket.IPPROTO_TCP, socket.TCP_MAXSEG), 1400)
 
     def test_one_that_is_configured_stays_up(self):
         self.start(document())
