@@ -374,6 +374,44 @@ route_had(const struct update_group *g, struct adj_route r)
 	return r.record.v != 0 ? route_source(g, r).v : PATH_HAD_NONE;
 }
 
+static bool
+deferred_clear(struct update_group *g, struct update_member *m, struct dest_id id)
+{
+	if (m == NULL || !bits_clear(&m->gone, id))
+		return false;
+	g->deferred--;
+	return true;
+}
+
+/*
+ * A default route can come from the table and from default_originate. To the members both are one route: that of the other, in Adj-RIB-Out or earlier in the
+ * batch, is the route before that of `id`.
+ */
+static struct adj_route
+default_take(struct update_group *g, struct dest_id id, const struct route_key *k)
+{
+	struct update_member *m;
+	struct adj_route r = {0};
+	struct dest_id other;
+	struct change *c;
+	unsigned h;
+
+	if (!default_other(g, id, k, &other))
+		return r;
+	(void)adj_rib_out_set(g->out, other, r, &r);
+	c = batch_find(g->set, other, &h);
+	if (c != NULL) {
+		adj_record_put(g->set->records, r.record);
+		r = c->old;
+		c->old.record.v = 0;
+		c->present = false;
+	}
+	for (m = g->members; m != NULL && g->deferred > 0; m = m->next)
+		if (m->state == MEMBER_STREAM)
+			deferred_clear(g, m, other);
+	return r;
+}
+
 void
 change_apply(struct update_group *g, struct dest_id id, const struct route_key *k, struct offer *o,
 	bool walk, bool may_withdraw)
@@ -393,8 +431,11 @@ change_apply(struct update_group *g, struct dest_id id, const struct route_key *
 		g->stays = g->walk_short = true;
 	else if (route_store(g, id, o, &old)) {
 		unsigned before = g->set->change_count;
-		struct change *c = batch_touch(g, id, k, old, o->made, walk, may_withdraw);
+		struct change *c;
 
+		if (old.record.v == 0 && k->prefix.len == 0)
+			old = default_take(g, id, k);
+		c = batch_touch(g, id, k, old, o->made, walk, may_withdraw);
 		change_present(c, o->path.source, o->label);
 		c->differs = o->differs && g->set->change_count > before;
 	}
@@ -458,15 +499,6 @@ streaming(const struct update_group *g, struct peer_id id)
 	return m != NULL && m->state == MEMBER_STREAM ? m : NULL;
 }
 
-static bool
-deferred_clear(struct update_group *g, struct update_member *m, struct dest_id id)
-{
-	if (m == NULL || !bits_clear(&m->gone, id))
-		return false;
-	g->deferred--;
-	return true;
-}
-
 /* The peer that is the new source must lose the route of the old source: now, or when the order of the journal allows the withdrawal. */
 static void
 source_withdraw(struct update_group *g, uint32_t i)
@@ -496,7 +528,7 @@ change_differs(const struct update_group *g, const struct change *c)
 {
 	if (!c->present || c->made == MADE_NONE)
 		return false;
-	return c->again || c->differs || c->old.label != c->label ||
+	return c->differs || c->old.label != c->label ||
 	       !(routes_alike(g, c->old, adj_rib_out_get(g->out, c->dest)) ||
 		       route_has_content(g, c->old, g->set->made[c->made].hash));
 }
@@ -521,59 +553,13 @@ change_announce(struct update_group *g, uint32_t i, bool differs)
 	source_withdraw(g, i);
 }
 
-/*
- * Announces the second default route: with the change of `other` in the batch or, after this change was compared, here. False: the attributes cannot be made
- * now. The second route is then withdrawn, and the next change of the destination announces it.
- */
-static bool
-announce_other_default(struct update_group *g, uint32_t i, struct dest_id other)
-{
-	struct update_groups *s = g->set;
-	struct adj_route r = adj_rib_out_get(g->out, other);
-	struct peer_id source = route_source(g, r);
-	struct offer o;
-	struct change *c;
-	unsigned h;
-	int err = 0;
-
-	if (!route_again(g, other, r, &o) || !offer_make(g, &o, &err)) {
-		g->error = err;
-		(void)adj_rib_out_set(g->out, other, (struct adj_route){0}, &r);
-		adj_record_put(s->records, r.record);
-		if (s->changes != NULL)
-			change_name(g, &s->change[i].key, source.v);
-		c = batch_find(s, other, &h);
-		if (c != NULL)
-			c->present = false;
-		return false;
-	}
-	if (streaming(g, source) != NULL)
-		entry_add(s, MESSAGE_ONLY, source, MADE_NONE, i);
-	c = batch_touch(
-		g, other, &s->change[i].key, adj_rib_out_hold(g->out, other), o.made, false, true);
-	change_present(c, source, r.label);
-	if (c > &s->change[i]) {
-		c->again = true;
-		return true;
-	}
-	entry_add(s, MESSAGE_ALL_BUT, source, o.made, (uint32_t)(c - s->change));
-	for (struct update_member *m = g->members; m != NULL; m = m->next) {
-		if (m->state == MEMBER_BEHIND && member_has(m, r))
-			behind_mark(m, other, true);
-	}
-	return true;
-}
-
 static void
 change_withdraw(struct update_group *g, uint32_t i)
 {
 	const struct change *c = &g->set->change[i];
 	struct peer_id but = route_source(g, c->old);
-	struct dest_id other;
 
 	if (c->old.record.v == 0)
-		return;
-	if (default_shadowed(g, c->dest, &c->key, &other) && announce_other_default(g, i, other))
 		return;
 	if (g->deferred > 0 && deferred_clear(g, streaming(g, but), c->dest))
 		but = PEER_SELF;
@@ -816,16 +802,11 @@ key_pack_label(struct update_packer *u, const struct route_key *k, uint32_t labe
 }
 
 bool
-default_shadowed(const struct update_group *g, struct dest_id id, const struct route_key *k,
+default_other(const struct update_group *g, struct dest_id id, const struct route_key *k,
 	struct dest_id *other)
 {
 	if (k->prefix.len != 0 || g->labels) /* no default route is originated in VPN families */
 		return false;
-	*other = DEST_DEFAULT;
-	if (id.v == DEST_DEFAULT.v) {
-		*other = shards_find(&g->table, &k->prefix);
-		if (other->v == DEST_NONE)
-			return false;
-	}
-	return adj_rib_out_get(g->out, *other).record.v != 0;
+	*other = id.v == DEST_DEFAULT.v ? shards_find(&g->table, &k->prefix) : DEST_DEFAULT;
+	return id.v != other->v;
 }

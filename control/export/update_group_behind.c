@@ -336,7 +336,7 @@ item_due(struct update_member *m, struct dest_id id, bool gone)
 	struct route_key k;
 	int err = 0;
 
-	if (!key_of(g, id, &k) || (!has && default_shadowed(g, id, &k, &other) &&
+	if (!key_of(g, id, &k) || (!has && default_other(g, id, &k, &other) &&
 					  member_has(m, adj_rib_out_get(g->out, other))))
 		return DUE_NOTHING;
 	if (has == gone)

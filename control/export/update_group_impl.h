@@ -434,7 +434,6 @@ struct change {
 	uint32_t label; /* of the present route, as adj_route.label */
 	bool walk; /* advertise to the members of the walk, even if unchanged */
 	bool may_withdraw; /* the order of the journal allows a withdrawal to the new source */
-	bool again; /* advertise to all members, even if unchanged */
 	bool live; /* from a journal entry that is not bulk */
 	bool present; /* a route is advertised now, from `source` */
 	bool differs; /* true: the attributes differ from `old`; false: not compared yet */
@@ -570,7 +569,7 @@ struct update_groups {
 	 * again without a change, no more.
 	 */
 	uint64_t *content;
-	struct change change[BATCH_CHANGES_MAX + 1]; /* one more for a default route sent again */
+	struct change change[BATCH_CHANGES_MAX + 1]; /* one more: a walk visits the first destination with a default route */
 	struct entry entry[BATCH_ENTRIES];
 	struct bucket bucket[BATCH_ENTRIES];
 	uint16_t change_hash[BATCH_HASH], bucket_hash[BATCH_HASH];
@@ -924,11 +923,8 @@ void batch_put(struct update_member *m, struct dest_id id, const struct route_ke
 	uint32_t label);
 /* Writes the batch of a member behind into its output, clears the bits of destinations written, and empties the batch. False: no room for all. */
 bool batch_write(struct update_member *m, struct bits *b, struct output *o) RUNS_ON(role_session);
-/*
- * A default route can come from the table and from default_originate. True if the second default route, beside `id`, is advertised: a withdrawal of
- * 0/0 would remove this route from the peers.
- */
-bool default_shadowed(const struct update_group *g, struct dest_id id, const struct route_key *k,
+/* The second default route of the table, or from default_originate. False: there is none. */
+bool default_other(const struct update_group *g, struct dest_id id, const struct route_key *k,
 	struct dest_id *other);
 bool key_of(const struct update_group *g, struct dest_id id, struct route_key *out);
 /* key_pack() in families with labels. */
