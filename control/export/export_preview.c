@@ -78,7 +78,7 @@ export_preview_destroy(struct export_preview *e)
 		e->classes = c->next;
 		if (c->g->rules.filter != NULL)
 			c->g->rules.filter->refs--;
-		arena_free(a, c->g->edits);
+		arena_free(a, c->g->edit.of);
 		arena_free(a, c->g);
 		arena_free(a, c);
 	}
@@ -242,7 +242,7 @@ content_same(struct rules_class *c, struct dest_id id, struct adj_route now,
 	if (now.label != then->label)
 		return false;
 	if (now.edit != EDIT_UNNAMED && then->edit != EDIT_UNNAMED &&
-		g->edits[now.edit].hash == c->g->edits[then->edit].hash) {
+		g->edit.of[now.edit].hash == c->g->edit.of[then->edit].hash) {
 		struct offer same = *then;
 
 		same.edit = now.edit;

@@ -128,7 +128,7 @@ group_create(struct update_groups *s, const struct update_rules *rules, struct u
 		update_group_dismantle(g, UINT64_MAX);
 		return err;
 	}
-	g->window = g->reader->count;
+	g->order.window = g->reader->count;
 	*out = g;
 	return 0;
 }
@@ -169,7 +169,7 @@ update_group_dismantle(struct update_group *g, uint64_t deadline_ns)
 	}
 	adj_rib_out_destroy(g->out);
 	order_reset(g);
-	arena_free(g->set->c.arena, g->edits);
+	arena_free(g->set->c.arena, g->edit.of);
 	arena_free(g->set->c.arena, g);
 	return false;
 }
@@ -205,8 +205,8 @@ member_link(struct update_member *m, struct update_group *g)
 	m->next = g->members;
 	g->members = m;
 	g->member_count++;
-	g->waiting += member_waits(m);
-	g->walking += m->walk_end != 0;
+	g->laps.waiting += member_waits(m);
+	g->laps.walking += m->walk_end != 0;
 	g->settling += member_settling(m);
 	g->behind_count += m->state == MEMBER_BEHIND;
 	if (m->state != MEMBER_STREAM)
@@ -227,10 +227,10 @@ member_unlink(struct update_member *m)
 		at = &(*at)->next;
 	*at = m->next;
 	g->member_count--;
-	g->waiting -= member_waits(m);
-	g->walking -= m->walk_end != 0;
-	if (g->walking == 0)
-		g->walk_until = g->policy_until;
+	g->laps.waiting -= member_waits(m);
+	g->laps.walking -= m->walk_end != 0;
+	if (g->laps.walking == 0)
+		g->laps.until = g->laps.policy_until;
 	g->settling -= member_settling(m);
 	g->behind_count -= m->state == MEMBER_BEHIND;
 	member_stand(m, NULL);
@@ -370,7 +370,7 @@ update_group_refresh(struct update_member *m, bool framed)
 
 	m->asks = true;
 	m->asks_framed |= framed;
-	m->group->waiting += member_waits(m) && !waited;
+	m->group->laps.waiting += member_waits(m) && !waited;
 }
 
 bool
@@ -408,7 +408,7 @@ member_frame(struct update_member *m, bool begin, struct output *o)
 	}
 	m->walk = 0;
 	m->begun = m->dumping = m->framed = false;
-	m->group->waiting += member_waits(m);
+	m->group->laps.waiting += member_waits(m);
 	if (dumping) {
 		o->mark(o->ctx, MARK_END_OF_RIB);
 		return true;
@@ -540,7 +540,7 @@ uint64_t
 member_wait_ns(const struct update_member *m)
 {
 	const struct update_group *g = m->group;
-	uint64_t at = walk_blocked(g) && !group_is_full(g) ? g->retry_ns : 0,
+	uint64_t at = walk_blocked(g) && !group_is_full(g) ? g->patience.retry_ns : 0,
 		 rest = stream_rest_ns(g);
 
 	if (rest != 0 && (at == 0 || rest < at))
@@ -633,7 +633,7 @@ member_send(struct update_member *m, const struct update_io *io, bool pressed, u
 
 	t->had_output = true;
 	g->paused = false;
-	t->walked = g->walking > 0;
+	t->walked = g->laps.walking > 0;
 	g->ready_count += m->state == MEMBER_STREAM && m->full;
 	m->full = false;
 	m->blocked_ns = 0;

@@ -328,7 +328,7 @@ route_kept(struct update_group *g, struct dest_id id, const struct route_key *k,
 	struct adj_route r = adj_rib_out_get(g->out, id);
 
 	if (walk && !route_resend(g, id, k, may_withdraw))
-		g->walk_unsent = true;
+		g->laps.unsent = true;
 	if (may_withdraw && is_deferred(g, route_source(g, r), id))
 		change_present(batch_touch(g, id, k, adj_rib_out_hold(g->out, id), MADE_NONE, false,
 				       may_withdraw),
@@ -350,7 +350,7 @@ bool
 withdrawals_come(const struct update_group *g)
 {
 	return g->set->plan[g->rules.family].peer_count > 0 ||
-	       (g->policy_until != 0 && !g->walk_rest);
+	       (g->laps.policy_until != 0 && !g->laps.rest);
 }
 
 /* True if a commit must not announce a further route yet: a member is at its limit. */
@@ -428,7 +428,7 @@ change_apply(struct update_group *g, struct dest_id id, const struct route_key *
 	else if (o->same)
 		route_same(g, id, k, o, walk, may_withdraw);
 	else if (at_limit(g, id))
-		g->stays = g->walk_short = true;
+		g->stays = g->laps.short_of = true;
 	else if (route_store(g, id, o, &old)) {
 		unsigned before = g->set->change_count;
 		struct change *c;

@@ -212,6 +212,61 @@ struct offer {
 };
 #define MADE_NONE UINT16_MAX
 
+/*
+ * One lap after another over the ids serves all who ask: members that want the table, and changed rules, which send differences. A place is the number of the lap
+ * and an id (walk_place()). Each who asks at a place is served when the next lap has come to the same id.
+ */
+struct group_laps {
+	struct walk walk;
+	uint32_t lap;
+	uint64_t until; /* the laps stop at this place */
+	uint64_t first_end; /* no update_member.walk_end is before this place */
+	uint64_t policy_until; /* the differences are sent up to this place; 0: none are due */
+	uint32_t serial; /* of the newest walk of members */
+	unsigned waiting, walking; /* members whose walk is due, and whose walk has begun */
+	bool turn; /* the laps and the journal take turns */
+	bool unsent; /* a plan keeps routes that cannot be sent to the members of a walk now */
+	/* A limit has kept routes back; and the lap that announces these after the withdrawals. */
+	bool short_of, rest;
+	/* The walk of a member ends, and the rest of changed rules begins, when the journal was read up to here. */
+	uint64_t end_after;
+};
+
+/* How long bulk has waited for members whose output is full. */
+struct group_patience {
+	uint64_t began_ns, blocked_ns, waited_ns, retry_ns;
+	/* While bulk waits for few members: since when, the last check, and the time counted by the checks. */
+	uint64_t few_since_ns, few_look_ns, few_ns;
+};
+
+/* The place in the journal, and the order of withdrawals (docs/decisions/0002). */
+struct group_order {
+	/* The next window of the round to take, and its entries up to `taken` are done. */
+	unsigned window;
+	uint64_t taken;
+	/*
+	 * Up to `horizon` there are changes of destinations passed over by the group. At `settled` the group had all routes of the stream, so withdrawals of changes up
+	 * to there are allowed. `held`: the first waiting change, 0: none. `lap_held`: the first waiting change after the running lap over `owed`.
+	 */
+	uint64_t horizon, settled, held, lap_held;
+	/* Destinations passed over, or with a waiting withdrawal: the group looks at their entries, and not at copies. */
+	struct bits owed;
+	/* Destinations of entries not taken: the group is behind, and visits the destinations in the order of ids. */
+	struct bits dirty;
+	uint32_t owed_at, dirty_at;
+	uint32_t reach_back; /* with `lapped`: changes of `dirty` up to here are known */
+	bool lapped; /* the journal has lapped the reader */
+};
+
+/* The numbers of edits. */
+struct group_edits {
+	struct edit *of; /* by number; [0] is not used */
+	unsigned count, size;
+	uint32_t pause; /* calls before the next search for free numbers */
+	uint64_t rules_hash[2]; /* [by_before]; 0: not computed */
+	uint8_t number[2][EDIT_OUTCOMES]; /* [by_before], by outcome of the policy; 0: not known */
+};
+
 struct update_group {
 	struct update_groups *set;
 	struct update_group *next;
@@ -220,8 +275,6 @@ struct update_group {
 	uint32_t id;
 	struct update_rules rules; /* normalized by rules_normal() */
 	bool stays; /* a plan keeps a refused route advertised until the end, or a limit a new route back */
-	/* A limit has kept routes back; and the lap that announces these after the withdrawals. */
-	bool walk_short, walk_rest;
 	/* The rules changed within a plan: `before` is used where old import rules accepted the best path. */
 	bool planned;
 	bool by_before; /* during an evaluation: `rules` and `before` are exchanged */
@@ -256,55 +309,15 @@ struct update_group {
 	/* Holds the ids after `first`; NULL: no ids, or no free cursor. */
 	struct journal_cursor *tail;
 
-	/*
-	 * One lap after another over the ids serves all who ask: members that want the table, and changed rules, which send differences. A place is the number of the lap
-	 * and an id (walk_place()). Each who asks at a place is served when the next lap has come to the same id.
-	 */
-	struct walk walk;
-	uint32_t lap;
-	uint64_t walk_until; /* the laps stop at this place */
-	uint64_t first_end; /* no update_member.walk_end is before this place */
-	uint64_t policy_until; /* the differences are sent up to this place; 0: none are due */
-	uint32_t serial; /* of the newest walk of members */
-	unsigned waiting, walking; /* members whose walk is due, and whose walk has begun */
+	struct group_laps laps;
+	struct group_patience patience;
+	struct group_order order;
+	struct group_edits edit;
 	unsigned settling; /* members with a request of update_group_settle() */
 	uint64_t version; /* incremented when members may have new messages to send */
-	bool walk_turn; /* the laps and the journal take turns */
-	bool walk_unsent; /* a plan keeps routes that cannot be sent to the members of a walk now */
-	/* The walk of a member ends, and the rest of changed rules begins, when the journal was read up to here. */
-	uint64_t end_after;
-	uint64_t walk_began_ns, blocked_ns, waited_ns, retry_ns;
-	/* While bulk waits for few members: since when, the last check, and the time counted by the checks. */
-	uint64_t few_since_ns, few_look_ns, few_ns;
-
 	bool bulk; /* the journal has unread bulk entries */
 	bool bulk_held; /* and these wait for the members */
-
-	/* The next window of the round to take, and its entries up to `taken` are done. */
-	unsigned window;
-	uint64_t taken;
-	/*
-	 * The rule of docs/decisions/0002. Up to `horizon` there are changes of destinations passed over by the group. At `settled` the group had all routes of
-	 * the stream, so withdrawals of changes up to there are allowed. `held`: the first waiting change, 0: none. `lap_held`: the first waiting change after the
-	 * running lap over `owed`.
-	 */
-	uint64_t horizon, settled, held, lap_held;
-	/* Destinations passed over, or with a waiting withdrawal: the group looks at their entries, and not at copies. */
-	struct bits owed;
-	/* Destinations of entries not taken: the group is behind, and visits the destinations in the order of ids. */
-	struct bits dirty;
-	uint32_t owed_at, dirty_at;
-	uint32_t
-		reach_back; /* after a lap of the journal: changes of `dirty` up to here are known; with `lapped` */
-	bool lapped;
 	bool paused; /* no member sends now (min_advertisement_s): bulk does not wait for the group */
-
-	struct edit *edits; /* by number; [0] is not used */
-	unsigned edit_count, edit_size;
-	uint32_t edit_pause; /* calls before the next search for free numbers */
-	uint64_t rules_hash[2]; /* [by_before]; 0: not computed */
-	uint8_t edit_of[2][EDIT_OUTCOMES]; /* [by_before], by outcome of the policy; 0: not known */
-
 	struct update_group_stats stats;
 };
 
@@ -569,7 +582,9 @@ struct update_groups {
 	 * again without a change, no more.
 	 */
 	uint64_t *content;
-	struct change change[BATCH_CHANGES_MAX + 1]; /* one more: a walk visits the first destination with a default route */
+	struct change
+		change[BATCH_CHANGES_MAX +
+			1]; /* one more: a walk visits the first destination with a default route */
 	struct entry entry[BATCH_ENTRIES];
 	struct bucket bucket[BATCH_ENTRIES];
 	uint16_t change_hash[BATCH_HASH], bucket_hash[BATCH_HASH];
@@ -625,14 +640,14 @@ member_waits(const struct update_member *m)
 static inline uint64_t
 walk_place(const struct update_group *g)
 {
-	return (uint64_t)g->lap << 32 | g->walk.next;
+	return (uint64_t)g->laps.lap << 32 | g->laps.walk.next;
 }
 
 /* True if members get the table, or the differences of changed rules. */
 static inline bool
 group_walks(const struct update_group *g)
 {
-	return g->walking > 0 || g->policy_until != 0;
+	return g->laps.walking > 0 || g->laps.policy_until != 0;
 }
 
 static inline struct peer_id

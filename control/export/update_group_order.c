@@ -21,22 +21,22 @@ group_position(const struct update_group *g)
 	const struct export_table *t = g->reader;
 	const struct window *w;
 
-	if (g->window >= t->count)
+	if (g->order.window >= t->count)
 		return journal_position(t->cursor);
-	w = t->window[g->window];
-	return g->taken >= w->first ? g->taken : w->first - 1;
+	w = t->window[g->order.window];
+	return g->order.taken >= w->first ? g->order.taken : w->first - 1;
 }
 
 uint64_t
 group_passed(const struct update_group *g)
 {
-	return g->held != 0 ? g->held - 1 : group_position(g);
+	return g->order.held != 0 ? g->order.held - 1 : group_position(g);
 }
 
 bool
 group_settled(const struct update_group *g)
 {
-	return g->dirty.count == 0 && g->horizon <= group_position(g);
+	return g->order.dirty.count == 0 && g->order.horizon <= group_position(g);
 }
 
 /* ---- withdrawals ---- */
@@ -46,16 +46,16 @@ settled_now(const struct update_group *g)
 {
 	uint64_t position = group_position(g);
 
-	return group_settled(g) && position > g->settled ? position : g->settled;
+	return group_settled(g) && position > g->order.settled ? position : g->order.settled;
 }
 
 static void
 order_hold(struct update_group *g, uint64_t at)
 {
-	if (g->held == 0 || at < g->held)
-		g->held = at;
-	if (g->lap_held == 0 || at < g->lap_held)
-		g->lap_held = at;
+	if (g->order.held == 0 || at < g->order.held)
+		g->order.held = at;
+	if (g->order.lap_held == 0 || at < g->order.lap_held)
+		g->order.lap_held = at;
 }
 
 /* The entry of the last change. If the last change comes after the position of the group: an earlier entry, so a withdrawal waits. */
@@ -79,8 +79,8 @@ order_wait(struct update_group *g, uint64_t at, const struct dest_view *view)
 
 	if (last == at)
 		order_hold(g, at);
-	else if (g->horizon < last)
-		g->horizon = last;
+	else if (g->order.horizon < last)
+		g->order.horizon = last;
 }
 
 bool
@@ -91,9 +91,10 @@ order_may_withdraw(struct update_group *g, uint64_t at, const struct dest_view *
 	/* older: the id was reassigned before the reader came to the entry (an old head of several writers) */
 	if (newer > INT32_MAX)
 		return false;
-	if (newer == 0 && g->dirty.count == 0 && g->horizon <= at && at > g->settled)
-		g->settled = at;
-	if (newer == 0 && at <= g->settled)
+	if (newer == 0 && g->order.dirty.count == 0 && g->order.horizon <= at &&
+		at > g->order.settled)
+		g->order.settled = at;
+	if (newer == 0 && at <= g->order.settled)
 		return true;
 	order_wait(g, at, view);
 	return false;
@@ -111,7 +112,7 @@ order_pass_over(struct update_group *g, struct dest_id id, const struct dest_vie
 void
 owed_add(struct update_group *g, struct dest_id id)
 {
-	int err = bits_set(g->set->c.arena, &g->owed, id);
+	int err = bits_set(g->set->c.arena, &g->order.owed, id);
 
 	if (err < 0)
 		g->error = err;
@@ -120,14 +121,14 @@ owed_add(struct update_group *g, struct dest_id id)
 void
 owed_clear(struct update_group *g, struct dest_id id)
 {
-	if (g->owed.count > 0)
-		(void)bits_clear(&g->owed, id);
+	if (g->order.owed.count > 0)
+		(void)bits_clear(&g->order.owed, id);
 }
 
 void
 dirty_add(struct update_group *g, struct dest_id id, uint64_t position)
 {
-	int err = bits_set(g->set->c.arena, &g->dirty, id);
+	int err = bits_set(g->set->c.arena, &g->order.dirty, id);
 
 	if (err < 0)
 		g->error = err;
@@ -140,24 +141,24 @@ dirty_all(struct update_group *g)
 {
 	uint32_t limit = shards_limit(&g->table);
 
-	if (!g->lapped)
-		g->reach_back = (uint32_t)group_passed(g);
-	g->lapped = true;
-	bits_fini(g->set->c.arena, &g->dirty);
+	if (!g->order.lapped)
+		g->order.reach_back = (uint32_t)group_passed(g);
+	g->order.lapped = true;
+	bits_fini(g->set->c.arena, &g->order.dirty);
 	if (limit > 0)
 		dirty_add(g, (struct dest_id){limit - 1}, group_position(g));
 	if (limit > 0 && g->error == 0)
-		bits_fill(&g->dirty, limit);
+		bits_fill(&g->order.dirty, limit);
 }
 
 void
 order_reset(struct update_group *g)
 {
-	bits_fini(g->set->c.arena, &g->owed);
-	bits_fini(g->set->c.arena, &g->dirty);
-	g->owed_at = g->dirty_at = 0;
-	g->horizon = g->held = g->lap_held = 0;
-	g->lapped = false;
+	bits_fini(g->set->c.arena, &g->order.owed);
+	bits_fini(g->set->c.arena, &g->order.dirty);
+	g->order.owed_at = g->order.dirty_at = 0;
+	g->order.horizon = g->order.held = g->order.lap_held = 0;
+	g->order.lapped = false;
 }
 
 static int
@@ -179,7 +180,8 @@ int
 order_copy(struct update_group *g, const struct update_group *from)
 {
 	struct arena *a = g->set->c.arena;
-	int err = bits_copy(a, &g->owed, &from->owed), more = bits_copy(a, &g->dirty, &from->dirty);
+	int err = bits_copy(a, &g->order.owed, &from->order.owed),
+	    more = bits_copy(a, &g->order.dirty, &from->order.dirty);
 
 	return err < 0 ? err : more;
 }
@@ -189,22 +191,23 @@ order_copy(struct update_group *g, const struct update_group *from)
 bool
 owed_due(const struct update_group *g)
 {
-	if (g->dirty.count > 0)
+	if (g->order.dirty.count > 0)
 		return false;
-	return g->owed_at != 0 ||
-	       (g->held != 0 && (g->owed.count == 0 || g->held <= settled_now(g)));
+	return g->order.owed_at != 0 ||
+	       (g->order.held != 0 &&
+		       (g->order.owed.count == 0 || g->order.held <= settled_now(g)));
 }
 
 static void
 lap_end(struct update_group *g, bool dirty)
 {
 	if (dirty) {
-		bits_fini(g->set->c.arena, &g->dirty);
-		g->dirty_at = 0;
-		g->lapped = false;
+		bits_fini(g->set->c.arena, &g->order.dirty);
+		g->order.dirty_at = 0;
+		g->order.lapped = false;
 		return;
 	}
-	g->held = g->lap_held;
+	g->order.held = g->order.lap_held;
 	g->reader->moved = true;
 }
 
@@ -212,17 +215,17 @@ void
 order_lap(struct update_group *g, uint64_t deadline_ns, order_visit *visit)
 {
 	const struct shards *s = &g->set->shards;
-	bool dirty = g->dirty.count > 0, more = true;
-	struct bits *b = dirty ? &g->dirty : &g->owed;
-	uint32_t *at = dirty ? &g->dirty_at : &g->owed_at;
+	bool dirty = g->order.dirty.count > 0, more = true;
+	struct bits *b = dirty ? &g->order.dirty : &g->order.owed;
+	uint32_t *at = dirty ? &g->order.dirty_at : &g->order.owed_at;
 	unsigned visits = 0, looks = 0;
 	const struct dest_table *t;
 	struct dest_view view;
 	struct dest_id id;
 
 	if (!dirty && *at == 0)
-		g->lap_held = 0;
-	g->settled = settled_now(g);
+		g->order.lap_held = 0;
+	g->order.settled = settled_now(g);
 	while (more && g->error == 0 && !batch_full(g->set) && visits < LAP_VISITS) {
 		if (++looks % LAP_LOOKS == 0 && now_ns() >= deadline_ns)
 			break;
@@ -236,11 +239,11 @@ order_lap(struct update_group *g, uint64_t deadline_ns, order_visit *visit)
 			owed_clear(g, id); /* the id is free: no group has an interest */
 			continue;
 		}
-		if (dirty && g->lapped && (int32_t)(view.sequence - g->reach_back) <= 0)
+		if (dirty && g->order.lapped && (int32_t)(view.sequence - g->order.reach_back) <= 0)
 			continue;
 		visits++;
 		visit(g, id, view_entry(g, &view), &view);
 	}
-	if (dirty ? g->dirty.count == 0 : !more)
+	if (dirty ? g->order.dirty.count == 0 : !more)
 		lap_end(g, dirty);
 }

@@ -293,7 +293,7 @@ quick_add(
 		return;
 	/* in parts, between destinations that need a look */
 	for (; from < end && g->error == 0; from = upto + 1) {
-		for (upto = from; upto < end && !bits_has(&g->owed, q->w->id[upto]);)
+		for (upto = from; upto < end && !bits_has(&g->order.owed, q->w->id[upto]);)
 			upto++;
 		if (upto == from)
 			continue;
@@ -318,7 +318,8 @@ quick_refuse(struct update_group *g, const struct quick *q)
 	for (unsigned i = q->from; i < q->end; i++) {
 		const struct window_entry *e = &q->w->entry[q->w->order[i]];
 
-		if (e->sequence != (uint32_t)(q->w->first + e->at) || bits_has(&g->owed, e->dest) ||
+		if (e->sequence != (uint32_t)(q->w->first + e->at) ||
+			bits_has(&g->order.owed, e->dest) ||
 			adj_rib_out_get(g->out, e->dest).record.v != 0)
 			continue;
 		g->set->windows.done[q->w->order[i]] = true;

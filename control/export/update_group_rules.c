@@ -255,7 +255,7 @@ static uint64_t
 rules_hash(struct update_group *g)
 {
 	const struct update_rules *r = &g->rules;
-	uint64_t *h = &g->rules_hash[g->by_before];
+	uint64_t *h = &g->edit.rules_hash[g->by_before];
 
 	if (*h == 0)
 		*h = hash_words((uint64_t)r->own_as << 32 | r->local_as,
@@ -288,23 +288,23 @@ edits_sweep(struct update_group *g)
 		adj_rib_out_edits(g->out, used);
 	for (unsigned i = 0; i < s->change_count; i++)
 		used[s->change[i].old.edit] = true;
-	for (unsigned i = 1; i <= g->edit_count; i++)
+	for (unsigned i = 1; i <= g->edit.count; i++)
 		if (!used[i])
-			g->edits[i] = (struct edit){0};
-	memset(g->edit_of, 0, sizeof(g->edit_of));
+			g->edit.of[i] = (struct edit){0};
+	memset(g->edit.number, 0, sizeof(g->edit.number));
 	s->told.group = NULL; /* its edit may have another number from now on */
 }
 
 static bool
 edits_grow(struct update_group *g)
 {
-	unsigned size = g->edit_size > 0 ? 2 * g->edit_size : 4;
-	struct edit *edits = arena_realloc(g->set->c.arena, g->edits, size * sizeof(*edits));
+	unsigned size = g->edit.size > 0 ? 2 * g->edit.size : 4;
+	struct edit *edits = arena_realloc(g->set->c.arena, g->edit.of, size * sizeof(*edits));
 
 	if (edits == NULL)
 		return false;
-	g->edits = edits;
-	g->edit_size = size;
+	g->edit.of = edits;
+	g->edit.size = size;
 	return true;
 }
 
@@ -314,29 +314,29 @@ edit_number(struct update_group *g, uint64_t hash, bool plain)
 {
 	unsigned n;
 
-	for (n = 1; n <= g->edit_count; n++)
-		if (g->edits[n].hash == hash)
+	for (n = 1; n <= g->edit.count; n++)
+		if (g->edit.of[n].hash == hash)
 			return (uint8_t)n;
 	if (n == EDIT_UNNAMED) {
-		if (g->edit_pause > 0) {
-			g->edit_pause--;
+		if (g->edit.pause > 0) {
+			g->edit.pause--;
 			return EDIT_UNNAMED;
 		}
 		edits_sweep(g);
-		for (n = 1; n < EDIT_UNNAMED && g->edits[n].hash != 0;)
+		for (n = 1; n < EDIT_UNNAMED && g->edit.of[n].hash != 0;)
 			n++;
 		if (n == EDIT_UNNAMED) {
-			g->edit_pause = SWEEP_PAUSE;
+			g->edit.pause = SWEEP_PAUSE;
 			if (g->out != NULL)
-				g->edit_pause +=
+				g->edit.pause +=
 					(uint32_t)(adj_rib_out_count(g->out) / SWEEP_ROUTES);
 			return EDIT_UNNAMED;
 		}
-	} else if (n >= g->edit_size && !edits_grow(g)) {
+	} else if (n >= g->edit.size && !edits_grow(g)) {
 		return EDIT_UNNAMED;
 	}
-	g->edits[n] = (struct edit){.hash = hash, .plain = plain};
-	g->edit_count = g->edit_count > n ? g->edit_count : n;
+	g->edit.of[n] = (struct edit){.hash = hash, .plain = plain};
+	g->edit.count = g->edit.count > n ? g->edit.count : n;
 	return (uint8_t)n;
 }
 
@@ -344,7 +344,7 @@ static uint8_t
 edit_find(struct update_group *g, const struct policy_verdict *v)
 {
 	bool numbered = v->outcome < EDIT_OUTCOMES;
-	uint8_t n = numbered ? g->edit_of[g->by_before][v->outcome] : 0;
+	uint8_t n = numbered ? g->edit.number[g->by_before][v->outcome] : 0;
 
 	if (n != 0)
 		return n;
@@ -356,7 +356,7 @@ edit_find(struct update_group *g, const struct policy_verdict *v)
 		g->rules.kind == UPDATE_EXTERNAL && !g->rules.next_hop_unchanged &&
 			!(v->sets & (POLICY_SETS_MED | POLICY_SETS_NEXT_HOP)));
 	if (numbered && n != EDIT_UNNAMED)
-		g->edit_of[g->by_before][v->outcome] = n;
+		g->edit.number[g->by_before][v->outcome] = n;
 	return n;
 }
 
@@ -416,7 +416,7 @@ content_key(const struct update_group *g, const struct adj_path *p, uint8_t edit
 {
 	if (edit == EDIT_UNNAMED)
 		return 0;
-	return hash_words((uint64_t)p->accepted.v << 32 | p->serial, g->edits[edit].hash,
+	return hash_words((uint64_t)p->accepted.v << 32 | p->serial, g->edit.of[edit].hash,
 		       (uint64_t)(p->swapped ? 0 : p->originator) << 8 | p->kind) |
 	       1;
 }
@@ -576,7 +576,7 @@ routes_alike(const struct update_group *g, struct adj_route a, struct adj_route 
 	if (a.record.v == b.record.v)
 		return true;
 	like = adj_record_likeness(records, a.record);
-	return g->edits[a.edit].plain && like != 0 &&
+	return g->edit.of[a.edit].plain && like != 0 &&
 	       like == adj_record_likeness(records, b.record);
 }
 
@@ -626,9 +626,9 @@ rules_run_end(struct update_groups *s)
 void
 rules_forget(struct update_group *g)
 {
-	memset(g->edit_of, 0, sizeof(g->edit_of));
-	memset(g->rules_hash, 0, sizeof(g->rules_hash));
-	g->edit_pause = 0;
+	memset(g->edit.number, 0, sizeof(g->edit.number));
+	memset(g->edit.rules_hash, 0, sizeof(g->edit.rules_hash));
+	g->edit.pause = 0;
 	rules_run_end(g->set);
 }
 

@@ -72,12 +72,12 @@ split_settle(struct update_group *g)
 static int
 edits_copy(struct update_group *n, const struct update_group *g)
 {
-	n->edits = arena_alloc(
-		n->set->c.arena, (g->edit_size > 0 ? g->edit_size : 1) * sizeof(*n->edits));
-	if (n->edits == NULL)
+	n->edit.of = arena_alloc(
+		n->set->c.arena, (g->edit.size > 0 ? g->edit.size : 1) * sizeof(*n->edit.of));
+	if (n->edit.of == NULL)
 		return -ENOMEM;
-	if (g->edit_size > 0)
-		memcpy(n->edits, g->edits, g->edit_size * sizeof(*n->edits));
+	if (g->edit.size > 0)
+		memcpy(n->edit.of, g->edit.of, g->edit.size * sizeof(*n->edit.of));
 	rules_forget(n);
 	return 0;
 }
@@ -93,16 +93,16 @@ copy_begin(struct update_group *g, const struct update_member *m) RUNS_ON(role_s
 	if (n == NULL)
 		return -ENOMEM;
 	*n = *g;
-	if (n->walk.over != NULL)
-		n->walk.over = &n->table;
+	if (n->laps.walk.over != NULL)
+		n->laps.walk.over = &n->table;
 	n->rules = rules_normal(&m->rules);
-	n->edits = NULL;
-	n->owed = n->dirty = (struct bits){0};
+	n->edit.of = NULL;
+	n->order.owed = n->order.dirty = (struct bits){0};
 	n->stats = (struct update_group_stats){0};
 	n->id = ++g->set->last_id;
 	n->members = NULL;
 	n->member_count = n->stream_count = n->ready_count = n->behind_count = 0;
-	n->waiting = n->walking = n->settling = 0;
+	n->laps.waiting = n->laps.walking = n->settling = 0;
 	n->deferred = n->kept = 0;
 	n->rules_due_ns = 0;
 	n->tail = NULL;
@@ -271,7 +271,8 @@ static bool
 member_settles(const struct update_group *g, const struct update_member *m)
 {
 	return member_settling(m) && m->error == 0 && !g->planned && !m->dumping &&
-	       m->state != MEMBER_JOINING && g->policy_until == 0 && member_agrees(m, &g->rules);
+	       m->state != MEMBER_JOINING && g->laps.policy_until == 0 &&
+	       member_agrees(m, &g->rules);
 }
 
 bool

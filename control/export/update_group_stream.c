@@ -88,15 +88,15 @@ walk_end_after(struct update_group *g, struct dest_id id, const struct dest_view
 	r.edit = EDIT_UNNAMED;
 	if (adj_rib_out_set(g->out, id, r, &old) == 0)
 		adj_record_put(g->set->records, old.record);
-	if (g->end_after < last)
-		g->end_after = last;
+	if (g->laps.end_after < last)
+		g->laps.end_after = last;
 }
 
 static bool
 visit_walk(void *ctx, struct dest_id id, const struct dest_view *view)
 {
 	struct update_group *g = ctx;
-	bool walk = g->walking > 0, ahead;
+	bool walk = g->laps.walking > 0, ahead;
 	struct route_key k;
 	struct offer o;
 	int err = offer_get(g, id, view, &o);
@@ -270,7 +270,7 @@ static bool
 holds_parts(const struct update_group *g)
 {
 	return g->set->shards.count > 1 && g->set->change_count + g->set->quick_count > 0 &&
-	       group_position(g) < g->reader->due && g->dirty.count == 0;
+	       group_position(g) < g->reader->due && g->order.dirty.count == 0;
 }
 
 /* ---- entries of a window ---- */
@@ -294,7 +294,7 @@ is_refused(const struct update_group *g, const struct window_entry *e)
 bool
 entry_skips(const struct update_group *g, const struct window_entry *entry)
 {
-	return (entry->aside || entry->repeated) && !bits_has(&g->owed, entry->dest);
+	return (entry->aside || entry->repeated) && !bits_has(&g->order.owed, entry->dest);
 }
 
 /* The place in the journal of an entry of a window. */
@@ -314,7 +314,7 @@ entry_look(struct update_group *g, const struct window *w, const struct window_e
 	const struct shards *s = &g->set->shards;
 	struct dest_id id = entry->dest;
 	uint64_t at = entry_at(w, entry);
-	bool newest = g->window + 1 == g->reader->count;
+	bool newest = g->order.window + 1 == g->reader->count;
 	struct dest_view view;
 
 	if (!dest_peek_best(g->table.at[shards_index(s, id)], shards_local(s, id), &view))
@@ -390,7 +390,7 @@ window_take(struct update_group *g, const struct window *w, uint64_t after, uint
 		if (entry_at(w, entry) > upto)
 			break;
 		g->set->live = !entry->bulk;
-		if (entry->unread || bits_has(&g->owed, entry->dest))
+		if (entry->unread || bits_has(&g->order.owed, entry->dest))
 			entry_look(g, w, entry);
 		else if (!sparse || !is_refused(g, entry))
 			entry_take(g, w, entry);
@@ -405,7 +405,7 @@ window_take(struct update_group *g, const struct window *w, uint64_t after, uint
 static bool
 window_gather(struct update_group *g) RUNS_ON(role_session)
 {
-	struct window *w = g->reader->window[g->window];
+	struct window *w = g->reader->window[g->order.window];
 	uint64_t after = group_position(g), upto = w->last;
 
 	if (group_is_full(g))
@@ -419,14 +419,14 @@ window_gather(struct update_group *g) RUNS_ON(role_session)
 		upto = window_take(g, w, after, upto);
 	if (g->error != 0)
 		return false;
-	g->taken = upto;
+	g->order.taken = upto;
 	if (upto < w->last)
 		return true;
-	g->taken = 0;
-	if (g->window + 1 == g->reader->count)
+	g->order.taken = 0;
+	if (g->order.window + 1 == g->reader->count)
 		windows_arrive(g);
 	else
-		g->window++;
+		g->order.window++;
 	return true;
 }
 
@@ -464,7 +464,7 @@ journal_step(struct update_group *g, uint64_t deadline_ns) RUNS_ON(role_session)
 		order_reset(g);
 		return table_read(g);
 	}
-	if (g->dirty.count > 0) {
+	if (g->order.dirty.count > 0) {
 		bool read = (!g->bulk_held || is_far(g)) && table_read(g);
 
 		group_fall(g);
@@ -473,7 +473,7 @@ journal_step(struct update_group *g, uint64_t deadline_ns) RUNS_ON(role_session)
 		order_lap(g, deadline_ns, visit_lap);
 		return true;
 	}
-	if (g->window < g->reader->count) {
+	if (g->order.window < g->reader->count) {
 		if (window_gather(g))
 			return true;
 		if (g->error != 0 || !g->bulk_held || !is_far(g))
@@ -482,14 +482,14 @@ journal_step(struct update_group *g, uint64_t deadline_ns) RUNS_ON(role_session)
 		return true;
 	}
 	if (owed_due(g)) {
-		if (g->bulk_held && g->owed.count > BATCH_CHANGES)
+		if (g->bulk_held && g->order.owed.count > BATCH_CHANGES)
 			return false;
 		order_lap(g, deadline_ns, visit_lap);
 		return true;
 	}
 	if (!table_read(g))
 		return false;
-	if (g->window < g->reader->count)
+	if (g->order.window < g->reader->count)
 		(void)window_gather(g);
 	return true;
 }
@@ -529,7 +529,7 @@ live_waits(const struct update_group *g)
 
 	return g->error == 0 && !g->frozen && !g->paused && !group_silent(g) &&
 	       (g->ready_count > 0 || g->behind_count > 0 || g->kept < bulk_max(g)) &&
-	       (g->dirty.count > 0 ||
+	       (g->order.dirty.count > 0 ||
 		       (journal_newest_of(g->set->journal, g->rules.table) > position &&
 			       journal_bulk(g->set->journal) > position));
 }
@@ -570,13 +570,13 @@ live_announce(struct update_group *g, uint64_t deadline_ns) RUNS_ON(role_session
 		struct offer o;
 
 		if (e->table.v != g->rules.table.v ||
-			(e->sequence <= group_position(g) && !bits_has(&g->dirty, id)) ||
+			(e->sequence <= group_position(g) && !bits_has(&g->order.dirty, id)) ||
 			!dest_peek_best(g->table.at[e->shard], e->dest, &view))
 			continue;
 		/* a further route could come before the withdrawal that makes room for it */
 		if (group_limited(g) && adj_rib_out_get(g->out, id).record.v == 0)
 			continue;
-		if (g->window < g->reader->count)
+		if (g->order.window < g->reader->count)
 			owed_add(g, id);
 		g->error = offer_get(g, id, &view, &o);
 		if (g->error != 0 || offer_none(&o))
@@ -686,8 +686,8 @@ slowest_fall_behind(struct update_group *g, uint64_t deadline_ns)
 static void
 patience_begin(struct update_group *g)
 {
-	g->walk_began_ns = now_ns();
-	g->blocked_ns = g->waited_ns = g->few_since_ns = 0;
+	g->patience.began_ns = now_ns();
+	g->patience.blocked_ns = g->patience.waited_ns = g->patience.few_since_ns = 0;
 }
 
 /*
@@ -699,10 +699,10 @@ walk_patience(struct update_group *g, uint64_t now)
 {
 	uint64_t waited;
 
-	if (g->blocked_ns == 0)
-		g->blocked_ns = now;
-	waited = g->waited_ns + (now - g->blocked_ns);
-	return waited <= g->set->c.patience_ns + (now - g->walk_began_ns) / 2;
+	if (g->patience.blocked_ns == 0)
+		g->patience.blocked_ns = now;
+	waited = g->patience.waited_ns + (now - g->patience.blocked_ns);
+	return waited <= g->set->c.patience_ns + (now - g->patience.began_ns) / 2;
 }
 
 /* Bulk waits only for members with a full output, and for few: the other members have passed the stream. */
@@ -732,27 +732,27 @@ few_are_late(struct update_group *g, uint64_t now)
 	uint64_t others, step;
 
 	if (!waits_for_few(g)) {
-		g->few_since_ns = 0;
+		g->patience.few_since_ns = 0;
 		return false;
 	}
-	if (g->few_since_ns == 0) {
-		g->few_since_ns = g->few_look_ns = now;
-		g->few_ns = 0;
+	if (g->patience.few_since_ns == 0) {
+		g->patience.few_since_ns = g->patience.few_look_ns = now;
+		g->patience.few_ns = 0;
 	}
-	others = g->few_since_ns - g->blocked_ns;
-	step = now - g->few_look_ns;
-	g->few_ns += step < RETRY_NS ? step : FEW_RETRY_NS;
-	g->few_look_ns = now;
-	return g->few_ns > FEW_NS + FEW_FACTOR * others;
+	others = g->patience.few_since_ns - g->patience.blocked_ns;
+	step = now - g->patience.few_look_ns;
+	g->patience.few_ns += step < RETRY_NS ? step : FEW_RETRY_NS;
+	g->patience.few_look_ns = now;
+	return g->patience.few_ns > FEW_NS + FEW_FACTOR * others;
 }
 
 static void
 walk_unblock(struct update_group *g)
 {
-	g->few_since_ns = 0;
-	if (g->blocked_ns != 0)
-		g->waited_ns += now_ns() - g->blocked_ns;
-	g->blocked_ns = 0;
+	g->patience.few_since_ns = 0;
+	if (g->patience.blocked_ns != 0)
+		g->patience.waited_ns += now_ns() - g->patience.blocked_ns;
+	g->patience.blocked_ns = 0;
 }
 
 static bool
@@ -768,7 +768,8 @@ bulk_may_run(struct update_group *g, uint64_t deadline_ns)
 			return false;
 		}
 		if ((walk_patience(g, now) && !few_are_late(g, now)) || group_is_full(g)) {
-			g->retry_ns = now + (patience < FEW_RETRY_NS ? patience : FEW_RETRY_NS);
+			g->patience.retry_ns =
+				now + (patience < FEW_RETRY_NS ? patience : FEW_RETRY_NS);
 			return false;
 		}
 		(void)slowest_fall_behind(g, deadline_ns);
@@ -782,14 +783,14 @@ bulk_may_run(struct update_group *g, uint64_t deadline_ns)
 bool
 walk_blocked(const struct update_group *g)
 {
-	return group_is_full(g) ||
-	       (g->blocked_ns != 0 && g->kept >= bulk_max(g) && now_ns() < g->retry_ns);
+	return group_is_full(g) || (g->patience.blocked_ns != 0 && g->kept >= bulk_max(g) &&
+					   now_ns() < g->patience.retry_ns);
 }
 
 static bool
 walk_runs(const struct update_group *g)
 {
-	return walk_place(g) < g->walk_until;
+	return walk_place(g) < g->laps.until;
 }
 
 /* Each lap begins with the default route that we originate. */
@@ -800,32 +801,32 @@ visit_default(struct update_group *g)
 	struct offer o;
 	int err = rules_default(g, &o);
 
-	g->stats.walks += g->walking > 0;
+	g->stats.walks += g->laps.walking > 0;
 	if (err == 0)
 		err = offer_compare(g, DEST_DEFAULT, &o);
 	if (err < 0)
 		g->error = err;
 	else
-		change_apply(g, DEST_DEFAULT, &k, &o, g->walking > 0, true);
+		change_apply(g, DEST_DEFAULT, &k, &o, g->laps.walking > 0, true);
 }
 
 static void
 walk_gather(struct update_group *g, uint64_t deadline_ns)
 {
-	uint32_t end = g->walk.end;
+	uint32_t end = g->laps.walk.end;
 
-	if (g->walk.next == 0)
+	if (g->laps.walk.next == 0)
 		visit_default(g);
-	if (g->walk_until >> 32 == g->lap && (uint32_t)g->walk_until < end)
-		g->walk.end = (uint32_t)g->walk_until;
+	if (g->laps.until >> 32 == g->laps.lap && (uint32_t)g->laps.until < end)
+		g->laps.walk.end = (uint32_t)g->laps.until;
 	if (group_silent(g))
-		g->walk.next = g->walk.end;
+		g->laps.walk.next = g->laps.walk.end;
 	else if (g->error == 0)
-		walk_slice(&g->walk, WALK_IDS, deadline_ns, now_ns, visit_walk, g);
-	g->walk.end = end;
-	if (g->walk.next >= end) {
-		g->walk.next = 0;
-		g->lap++;
+		walk_slice(&g->laps.walk, WALK_IDS, deadline_ns, now_ns, visit_walk, g);
+	g->laps.walk.end = end;
+	if (g->laps.walk.next >= end) {
+		g->laps.walk.next = 0;
+		g->laps.lap++;
 		patience_begin(g);
 	}
 }
@@ -835,7 +836,7 @@ static bool
 bulk_waits(struct update_group *g, uint64_t deadline_ns)
 {
 	struct journal *j = g->set->journal;
-	bool bulk = g->dirty.count > 0 || journal_bulk(j) > group_position(g);
+	bool bulk = g->order.dirty.count > 0 || journal_bulk(j) > group_position(g);
 
 	if (!group_walks(g) && (!bulk || !g->bulk)) {
 		patience_begin(g);
@@ -851,8 +852,8 @@ gather(struct update_group *g, uint64_t deadline_ns) RUNS_ON(role_session)
 	while (g->kept >= g->set->c.kept_max)
 		if (!slowest_fall_behind(g, deadline_ns) || now_ns() >= deadline_ns)
 			return false;
-	g->walk_turn = !g->walk_turn;
-	if (g->walk_turn && walk_runs(g) && bulk_may_run(g, deadline_ns)) {
+	g->laps.turn = !g->laps.turn;
+	if (g->laps.turn && walk_runs(g) && bulk_may_run(g, deadline_ns)) {
 		group_fall(g); /* the copies are older than what the walk shows */
 		walk_gather(g, deadline_ns);
 		return true;
@@ -868,25 +869,25 @@ static uint64_t
 walk_aim(struct update_group *g)
 {
 	if (walk_runs(g)) {
-		g->walk.end = shards_limit(&g->table);
+		g->laps.walk.end = shards_limit(&g->table);
 	} else {
-		walk_begin_all(&g->walk, &g->table);
-		g->lap++;
+		walk_begin_all(&g->laps.walk, &g->table);
+		g->laps.lap++;
 		patience_begin(g);
 	}
-	g->walk_until = walk_place(g) + (UINT64_C(1) << 32);
-	return g->walk_until;
+	g->laps.until = walk_place(g) + (UINT64_C(1) << 32);
+	return g->laps.until;
 }
 
 void
 policy_walk_owe(struct update_group *g)
 {
 	rules_forget(g);
-	g->policy_until = walk_aim(g);
-	g->walk_short = g->walk_rest = false;
+	g->laps.policy_until = walk_aim(g);
+	g->laps.short_of = g->laps.rest = false;
 	/* the journal brings the withdrawals of destinations without a path */
 	if (group_limited(g))
-		g->end_after = journal_reserved(g->set->journal);
+		g->laps.end_after = journal_reserved(g->set->journal);
 }
 
 static void
@@ -894,15 +895,15 @@ walk_begin_members(struct update_group *g) RUNS_ON(role_session)
 {
 	uint64_t end = walk_aim(g);
 
-	if (g->walking == 0)
-		g->first_end = end;
-	g->serial++;
+	if (g->laps.walking == 0)
+		g->laps.first_end = end;
+	g->laps.serial++;
 	for (struct update_member *m = g->members; m != NULL; m = m->next) {
 		if (!member_waits(m))
 			continue;
-		m->walk = g->serial;
+		m->walk = g->laps.serial;
 		m->walk_end = end;
-		g->walking++;
+		g->laps.walking++;
 		if (!m->dumping) {
 			m->framed = m->asks_framed;
 			m->asks = m->asks_framed = false;
@@ -914,8 +915,8 @@ walk_begin_members(struct update_group *g) RUNS_ON(role_session)
 		g->ready_count += !m->full;
 		member_stand(m, g->last);
 	}
-	g->waiting = 0;
-	stream_mark(g, MESSAGE_WALK_BEGIN, PEER_SELF, g->serial);
+	g->laps.waiting = 0;
+	stream_mark(g, MESSAGE_WALK_BEGIN, PEER_SELF, g->laps.serial);
 }
 
 /*
@@ -925,8 +926,8 @@ walk_begin_members(struct update_group *g) RUNS_ON(role_session)
 static bool
 routes_await(const struct update_group *g)
 {
-	return group_passed(g) < g->end_after ||
-	       (g->walk_unsent && g->set->plan[g->rules.family].peer_count > 0);
+	return group_passed(g) < g->laps.end_after ||
+	       (g->laps.unsent && g->set->plan[g->rules.family].peer_count > 0);
 }
 
 /* EoRR would remove routes before the journal allows the withdrawal. */
@@ -934,24 +935,24 @@ static bool
 withdrawals_await(const struct update_group *g)
 {
 	return g->deferred > 0 &&
-	       (g->held != 0 || journal_head(g->set->journal) != group_position(g));
+	       (g->order.held != 0 || journal_head(g->set->journal) != group_position(g));
 }
 
 /* The walk of a member, or of several, can end. EoRR would remove the routes that could not be sent. */
 static bool
 end_is_due(const struct update_group *g)
 {
-	return g->walking > 0 && walk_place(g) >= g->first_end && !routes_await(g) &&
+	return g->laps.walking > 0 && walk_place(g) >= g->laps.first_end && !routes_await(g) &&
 	       !withdrawals_await(g);
 }
 
 static void
 walk_end_members(struct update_group *g) RUNS_ON(role_session)
 {
-	uint64_t end = g->first_end, again = g->walk_unsent ? walk_aim(g) : 0;
+	uint64_t end = g->laps.first_end, again = g->laps.unsent ? walk_aim(g) : 0;
 	uint32_t serial = 0;
 
-	g->first_end = UINT64_MAX;
+	g->laps.first_end = UINT64_MAX;
 	for (struct update_member *m = g->members; m != NULL; m = m->next) {
 		if (m->walk_end == 0)
 			continue;
@@ -960,13 +961,13 @@ walk_end_members(struct update_group *g) RUNS_ON(role_session)
 		} else if (m->walk_end <= end && (serial == 0 || serial == m->walk)) {
 			serial = m->walk;
 			m->walk_end = 0;
-			g->walking--;
+			g->laps.walking--;
 			continue;
 		}
-		if (m->walk_end < g->first_end)
-			g->first_end = m->walk_end;
+		if (m->walk_end < g->laps.first_end)
+			g->laps.first_end = m->walk_end;
 	}
-	g->walk_unsent = false;
+	g->laps.unsent = false;
 	if (serial != 0)
 		stream_mark(g, MESSAGE_WALK_END, PEER_SELF, serial);
 }
@@ -977,30 +978,30 @@ walk_end_members(struct update_group *g) RUNS_ON(role_session)
 static bool
 rest_is_due(const struct update_group *g)
 {
-	return g->walk_short && g->set->plan[g->rules.family].peer_count == 0;
+	return g->laps.short_of && g->set->plan[g->rules.family].peer_count == 0;
 }
 
 static bool
 policy_end_is_due(const struct update_group *g)
 {
-	return g->policy_until != 0 && walk_place(g) >= g->policy_until &&
-	       (!rest_is_due(g) || group_passed(g) >= g->end_after);
+	return g->laps.policy_until != 0 && walk_place(g) >= g->laps.policy_until &&
+	       (!rest_is_due(g) || group_passed(g) >= g->laps.end_after);
 }
 
 /* Between two batches: begins or ends walks of members, and ends the differences of changed rules. True: done. */
 static bool
 walk_step(struct update_group *g) RUNS_ON(role_session)
 {
-	if (g->waiting > 0) {
+	if (g->laps.waiting > 0) {
 		walk_begin_members(g);
 	} else if (end_is_due(g)) {
 		walk_end_members(g);
 	} else if (policy_end_is_due(g)) {
 		bool rest = rest_is_due(g);
 
-		g->walk_short = false;
-		g->walk_rest = rest;
-		g->policy_until = rest ? walk_aim(g) : 0;
+		g->laps.short_of = false;
+		g->laps.rest = rest;
+		g->laps.policy_until = rest ? walk_aim(g) : 0;
 		g->stats.policy_walks++;
 		if (!rest)
 			stream_mark(g, MESSAGE_POLICY_END, PEER_SELF, 0);
@@ -1019,7 +1020,7 @@ journal_works(const struct update_group *g)
 	const struct export_table *t = g->reader;
 	uint64_t until;
 
-	if (g->dirty.count > 0 || g->window < t->count || owed_due(g))
+	if (g->order.dirty.count > 0 || g->order.window < t->count || owed_due(g))
 		return true;
 	if (!table_unread(g->set, t) || journal_rests(g->set, t))
 		return false;
@@ -1043,7 +1044,7 @@ stream_works(const struct update_group *g)
 bool
 stream_pending(const struct update_group *g)
 {
-	return stream_works(g) || (g->error == 0 && g->waiting > 0);
+	return stream_works(g) || (g->error == 0 && g->laps.waiting > 0);
 }
 
 bool

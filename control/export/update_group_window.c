@@ -66,7 +66,8 @@ carve(uint8_t **at, size_t size)
 static void
 owed_free(struct update_group *g)
 {
-	if (g->reader != NULL && g->window == g->reader->count && g->held == 0 && group_settled(g))
+	if (g->reader != NULL && g->order.window == g->reader->count && g->order.held == 0 &&
+		group_settled(g))
 		order_reset(g);
 }
 
@@ -463,7 +464,8 @@ window_run(struct update_groups *s, struct export_table *t, const struct window 
 static bool
 takes(const struct update_group *g)
 {
-	return g->error == 0 && g->dirty.count == 0 && !g->paused && !g->frozen && !group_silent(g);
+	return g->error == 0 && g->order.dirty.count == 0 && !g->paused && !g->frozen &&
+	       !group_silent(g);
 }
 
 static bool
@@ -528,8 +530,8 @@ round_clear(struct update_groups *s, struct export_table *t)
 	}
 	t->count = 0;
 	for (struct update_group *g = t->groups; g != NULL; g = g->table_next) {
-		g->window = 0;
-		g->taken = 0;
+		g->order.window = 0;
+		g->order.taken = 0;
 	}
 	t->released |= t->wait_ns != 0;
 	s->released |= t->released;
@@ -541,12 +543,12 @@ void
 windows_arrive(struct update_group *g)
 {
 	struct export_table *t = g->reader;
-	bool late = t != NULL && g->window < t->count;
+	bool late = t != NULL && g->order.window < t->count;
 
-	g->taken = 0;
+	g->order.taken = 0;
 	if (!late)
 		return;
-	g->window = t->count;
+	g->order.window = t->count;
 	if (t->wait_ns != 0)
 		t->arrived_ns = now_ns();
 	if (--t->late == 0)
@@ -559,10 +561,10 @@ group_fall(struct update_group *g)
 	const struct export_table *t = g->reader;
 	uint64_t position;
 
-	if (t == NULL || g->window >= t->count)
+	if (t == NULL || g->order.window >= t->count)
 		return;
 	position = group_position(g);
-	for (unsigned k = g->window; k < t->count && g->error == 0 && !group_silent(g); k++) {
+	for (unsigned k = g->order.window; k < t->count && g->error == 0 && !group_silent(g); k++) {
 		const struct window *w = t->window[k];
 
 		for (unsigned i = 0; i < w->count; i++)
@@ -584,7 +586,7 @@ static bool
 late_has_room(const struct export_table *t)
 {
 	for (const struct update_group *g = t->groups; g != NULL; g = g->table_next)
-		if (g->window < t->count && g->ready_count > 0)
+		if (g->order.window < t->count && g->ready_count > 0)
 			return true;
 	return false;
 }
@@ -605,7 +607,7 @@ windows_await_ns(const struct update_group *g)
 	const struct export_table *t = g->reader;
 	const struct journal *j = g->set->journal;
 
-	if (t->wait_ns == 0 || g->window < t->count ||
+	if (t->wait_ns == 0 || g->order.window < t->count ||
 		journal_bulk(j) <= journal_position(t->cursor) || journal_pressed(j))
 		return 0;
 	return await_until(g->set, t);
@@ -678,7 +680,7 @@ round_add(struct update_group *g, struct window *w)
 	t->window[t->count++] = w;
 	t->late = 0;
 	for (const struct update_group *o = t->groups; o != NULL; o = o->table_next)
-		t->late += o->window < t->count;
+		t->late += o->order.window < t->count;
 	for (struct update_group *o = t->groups; o != NULL; o = o->table_next)
 		if (o != g && !takes(o))
 			group_fall(o);

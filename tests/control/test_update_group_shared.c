@@ -429,18 +429,18 @@ test_lap_of_all(void **state)
 	limit = shards_limit(&g->table);
 	assert_true(limit >= 1000);
 	dirty_all(g);
-	assert_int_equal(g->dirty.count, limit);
-	assert_false(bits_has(&g->dirty, DEST_DEFAULT));
-	assert_false(bits_has(&g->dirty, (struct dest_id){limit}));
+	assert_int_equal(g->order.dirty.count, limit);
+	assert_false(bits_has(&g->order.dirty, DEST_DEFAULT));
+	assert_false(bits_has(&g->order.dirty, (struct dest_id){limit}));
 	for (uint32_t id = 0; id < limit; id++)
-		assert_int_equal(id > LAST ? bits_clear(&g->dirty, (struct dest_id){id})
-					   : bits_has(&g->dirty, (struct dest_id){id}),
+		assert_int_equal(id > LAST ? bits_clear(&g->order.dirty, (struct dest_id){id})
+					   : bits_has(&g->order.dirty, (struct dest_id){id}),
 			true);
 	qsbr_online(r.rig.readers, r.reader);
 	order_lap(g, 0, visit_none);
 	qsbr_offline(r.rig.readers, r.reader);
-	assert_int_equal(g->dirty.count, 0);
-	assert_false(g->lapped);
+	assert_int_equal(g->order.dirty.count, 0);
+	assert_false(g->order.lapped);
 	drain(&r, false);
 	rigged_end(&r);
 }
