@@ -94,7 +94,7 @@ struct path_list {
 	uint16_t left_out; /* equal paths beyond PATHS_MAX, which forward nothing */
 	/*
 	 * The paths, or nothing if the list has no room for paths and salts: then they are in
-	 * struct path_list_far of the same id. Behind the last path: path_list_salts().
+	 * struct path_list_far of the same id. Behind the last path: the salts (path_list_salt_places()).
 	 */
 	struct path path[LIST_NEAR_MAX];
 };

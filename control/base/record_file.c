@@ -100,7 +100,7 @@ record_file_put(struct record_file *r, uint32_t time_s, const void *head, size_t
 	const void *body, size_t body_len)
 {
 	uint64_t put = atomic_load_explicit(&r->put, memory_order_relaxed);
-	/* acquire: pairs with the release in batch_fill() */
+	/* acquire: pairs with the release in ring_write() */
 	uint64_t taken = atomic_load_explicit(&r->taken, memory_order_acquire);
 	uint64_t left = RECORD_FILE_RING_OCTETS - put % RECORD_FILE_RING_OCTETS;
 	size_t len = sizeof(struct record) + (head_len + body_len + 7) / 8 * 8;
@@ -120,7 +120,7 @@ record_file_put(struct record_file *r, uint32_t time_s, const void *head, size_t
 	*to = (struct record){.len = (uint32_t)(head_len + body_len), .time_s = time_s};
 	memcpy(to + 1, head, head_len);
 	memcpy((uint8_t *)(to + 1) + head_len, body, body_len);
-	/* release: pairs with the acquire in batch_fill() */
+	/* release: pairs with the acquire in ring_write() */
 	atomic_store_explicit(&r->put, put + len, memory_order_release);
 	if (put + len - taken >= RECORD_FILE_RING_OCTETS / 2)
 		thread_wake(r->thread);

@@ -13,6 +13,7 @@
  *	update_group_exported.c  the exported attributes: AS_PATH, next hop, further attributes
  *	update_group_behind.c  members behind the stream
  *	update_group_split.c   new rules for some members, or for all
+ *	update_group_trace.c   events of traces, and names of changed routes for BMP
  */
 #pragma once
 

@@ -11,7 +11,7 @@
 
 #include <string.h>
 
-/* How many routes the Adj-RIB-Out is prefetched ahead of quick_wants(), and how many classes the record of the first route. */
+/* How many routes the Adj-RIB-Out is prefetched ahead of quick_class(), and how many classes the record of the first route. */
 #define AHEAD_ROUTES 16u
 #define AHEAD_RECORDS 2u
 

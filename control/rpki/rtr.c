@@ -12,7 +12,7 @@
 #define SECOND UINT64_C(1000000000)
 #define VERSION_MAX 1u
 #define HEADER 8u
-#define PDU_MAX 1024u /* Error Reports with a long text or copy are cut, see take_skipped() */
+#define PDU_MAX 1024u /* Error Reports with a long text or copy are cut, see pdu_end() */
 #define COPY_MAX 64u /* octets of a faulty PDU in our Error Report */
 #define OUTPUT_MAX 512u
 #define CHANGES_FIRST 4096u

@@ -159,7 +159,7 @@ stage_end(enum worker_stage s)
 
 /* Uses next_ports. The worker, or main before the launch. */
 void worker_ports_take(struct worker *w);
-/* Main. The workers use the served ports (port_impl.h), and on return no removed port. */
+/* Main. The workers use the served ports (port_inner.h), and on return no removed port. */
 int workers_take_ports(struct dataplane_error *err);
 /* Runs until WORKER_STOP. */
 void worker_loop(struct worker *w) RUNS_ON(role_worker);

@@ -61,7 +61,7 @@ dataplane_address(void)
 void
 dataplane_adopt(const struct dataplane *d)
 {
-	/* only read: forwarder_is_used() stands before each change */
+	/* only read: changes are requests to keelfwd (forwarder.h) */
 	dp = (struct dataplane *)(uintptr_t)d;
 }
 

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
- * A port, for port_life.c and the files of dataplane_impl.h. Writer: main, and what port_impl.h says of
+ * A port, for port_life.c and the files of dataplane_struct.h. Writer: main, and what port_inner.h says of
  * the parts.
  */
 #pragma once

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
  * Start and end of the data plane: the arguments of EAL, CPUs and memory, and the state that the files of
- * ports share (dataplane_impl.h).
+ * ports share (dataplane_struct.h).
  */
 #include "dataplane/port/port.h"
 #include "dataplane/port/dataplane_struct.h"

@@ -94,7 +94,7 @@ struct wide_set {
 	struct path_tail *tail;
 	/* the owner's: a bit for peer % 64 of each tail entry */
 	uint64_t peers;
-	uint32_t key; /* the owner's: dest_front_key() */
+	uint32_t key; /* the owner's: dest_tail.front_key */
 	uint16_t holes; /* the owner's: tail entries without a path */
 	bool changed; /* with received[] */
 	bool med; /* the owner's: a tail entry may have PACKED_MED */
