@@ -268,9 +268,8 @@ static const struct rpc_field peer_fields[] = {
 		GAUGE("keel_peer_output_octets")},
 	{VIEW_NUMBER(input_octets) "Octets of the peer that are read and not handled.",
 		GAUGE("keel_peer_input_octets")},
-	{VIEW_NUMBER_AS("rtt_us",
-		 socket.rtt_us) "Round-trip time of the connection, smoothed; 0 without a session.",
-		GAUGE("keel_peer_rtt_microseconds")},
+	{"rtt_s", "number", "Round-trip time of the connection, smoothed; 0 without a session.",
+		GAUGE("keel_peer_rtt_seconds")},
 	{VIEW_NUMBER_AS("retransmits",
 		 socket.retransmits) "Segments sent again since the connection began.",
 		GAUGE("keel_peer_retransmits")},
@@ -470,7 +469,7 @@ rpc_peer_json(struct rpc_env *env, struct peer_id id, const struct config_peer *
 	if (v->state == FSM_ESTABLISHED && v->established_ns != 0)
 		uptime = (double)(now_ns() - v->established_ns) / 1e9;
 	o = json_pack("{s:s, s:s, s:I, s:s?, s:s, s:s, s:f, s:s, s:o, s:o, s:o, s:I, s:s*, s:s*, "
-		      "s:s*, s:o*}",
+		      "s:s*, s:o*, s:f}",
 		"address", p->addr_text, "vrf", p->vrf_name, "asn",
 		(json_int_t)(any_as ? v->remote_asn : p->asn), "group", p->group, "type",
 		(any_as ? v->external : p->external) ? "external" : "internal", "state",
@@ -479,7 +478,8 @@ rpc_peer_json(struct rpc_env *env, struct peer_id id, const struct config_peer *
 		families_json(env, p, id, v), "falls", falls_json(v), "memory_bytes",
 		(json_int_t)shards_peer_memory(&env->layers->shards, id), "role",
 		role_word(p->role), "peer_role", role_word(v->remote_role), "description",
-		p->description, "port", rpc_port_of(env, p->vrf, &p->addr, p->addr_text));
+		p->description, "port", rpc_port_of(env, p->vrf, &p->addr, p->addr_text), "rtt_s",
+		v->socket.rtt_us / 1e6);
 	if (v->labels > 0 || v->labels_refused > 0)
 		json_object_set_new(
 			o, "swapped_labels", rpc_encode(swapped_labels_fields, of, NULL));
