@@ -213,7 +213,8 @@ const struct command_rule command_rules[] = {
 		"further routes.",
 		.edit = set_setting},
 #define SETTING(views, words, value, kind, key, home, on, number, help)                            \
-	{views, edit_command, PEER words value, true, help, .edit = set_setting},
+	{views, edit_command, PEER words value, true, help, .edit = set_setting,                   \
+		.undo_short = true},
 #include "control/cli/keelctl_settings.def"
 	{VIEW_BGP | VIEW_VRF, edit_command, PEER "password {simple | cipher} TEXT:value", true,
 		"TCP-MD5 key of the session; both words take the key itself.", .edit = set_setting},

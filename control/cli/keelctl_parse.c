@@ -445,6 +445,14 @@ build_rule(unsigned rule, bool undo)
 	end = place_new(PLACE_END);
 	graph.place[end].rule = (unsigned short)rule;
 	edge_new(tail, end);
+	if (!undo || !command_rules[rule].undo_short)
+		return;
+	for (unsigned p = root, last = end; p < last; p++)
+		for (unsigned e = graph.place[p].first; e != 0; e = graph.edge[e].next)
+			if (graph.edge[e].to == tail && graph.place[tail].kind == PLACE_VALUE) {
+				edge_new(p, end);
+				break;
+			}
 }
 
 static void

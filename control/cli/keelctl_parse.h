@@ -85,6 +85,7 @@ struct command_rule {
 	/* for edit_command(): 0; -1 after a message. The section that the line edits: NULL: `bgp`; "": of a list */
 	int (*edit)(struct edit *e);
 	const char *section;
+	bool undo_short; /* after `undo` also valid without the last VALUE */
 };
 
 extern const struct command_rule command_rules[];

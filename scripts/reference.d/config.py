@@ -529,6 +529,8 @@ def setting(key, home):
         frr, other, optional = template(key.lines["FRR"][0], key.where)
         forms = {"": [("", "")], "NUMBER": [(" #n", " $n")] + ([("", " " + optional)] if optional else [])}.get(other, [])
         out += ["FOREIGN(\"[no=undo]u neighbor %%p %s%s\", \"$u peer $p %s%s\")" % (frr, n, words, use) for n, use in forms]
+        if other == "NUMBER" and not optional:
+            out.append("FOREIGN(\"no neighbor %%p %s\", \"undo peer $p %s\")" % (frr, words))
     return out
 
 

@@ -160,6 +160,9 @@ class Round(Pair):
             self.assertEqual(peer, want, line)
             self.good([view + "undo peer 192.0.2.99 " + words])
             self.assertEqual(self.document(0, "candidate")["bgp"]["peers"][-1], base, line)
+            if re.search(r" [0-9.]+$", words) and not re.match("route-limit|timer keepalive", words):  # a key: undo needs no value
+                self.good([view + "peer 192.0.2.99 %s; undo peer 192.0.2.99 %s" % (words, words.rsplit(" ", 1)[0])])
+                self.assertEqual(self.document(0, "candidate")["bgp"]["peers"][-1], base, line)
         for view, words, key in (("", "check-first-as", "enforce_first_as"), ("ipv4-family unicast; ", "advertise-community", "send_communities")):
             self.good(["system-view; bgp 64512; %sundo peer 192.0.2.99 %s" % (view, words)])
             peer = self.document(0, "candidate")["bgp"]["peers"][-1]
