@@ -929,8 +929,9 @@ bool
 forwarder_answers(void)
 {
 	struct port_counters c;
+	int rc = forwarder_counters(0, &c);
 
-	return forwarder_counters(0, &c) != -ETIMEDOUT;
+	return rc != -ETIMEDOUT && rc != -ENOTCONN;
 }
 
 unsigned

@@ -105,7 +105,7 @@ int forwarder_swap(struct forwarder *f, struct dataplane_error *err) RUNS_ON(rol
 
 /* Main: counters of a port (dataplane/forward/stats.h). 0, -errno. */
 int forwarder_counters(uint16_t port, struct port_counters *out);
-/* Main: false: a request would wait for long. */
+/* Main: false: a request would wait for long, or keelfwd has ended. */
 bool forwarder_answers(void);
 unsigned forwarder_driver_counters(
 	uint16_t port, unsigned first, struct driver_counter *out, unsigned max);

@@ -497,7 +497,7 @@ OPERATIONS = {
     "lose": (2, lambda r, m: a_router(r, m) + [r.choice(("close", "cease")), r.random() < 0.15], lose),
     "restarts": (1, lambda r, m: a_router(r, m) + [r.choice((0, 120))], restarts),
     "kill": (1, lambda r, m: [], lambda run: run.kill()),
-    "forwarder": (2, lambda r, m: [], lambda run: run.end_forwarder()),
+    "forwarder": (2, lambda r, m: [r.random() < 0.5], lambda run, waits=True: run.end_forwarder(waits)),
     "kernel": (1, lambda r, m: [r.choice(("203.0.113.0/24", "45.0.0.0/16", "10.255.0.0/16")), r.random() < 0.6], kernel),
     "roas": (2, draw_roas, lambda run, roas: run.roas(roas, False)),
     "cache": (1, draw_roas, lambda run, roas: run.roas(roas, True)),

@@ -42,7 +42,7 @@ STORM = 20000  # messages after which routers do not come to rest any more
 TOUCHED = 4  # routes of each comparison that go and return, where a collector is there
 SILENCE_S = float(os.environ.get("SILENCE_S", 4))  # both sides are at rest, and differ, when nothing changes for so long
 CACHE_PORT, COLLECTOR_PORT = 3323, 11019  # as in operations.KEYS
-OF_THE_PAST = ("thread-late", "routes-refused", "faulty-updates", "max-prefixes", "max-prefixes-out")  # alarms about what was, not about what is
+OF_THE_PAST = ("thread-late", "forwarder", "routes-refused", "faulty-updates", "max-prefixes", "max-prefixes-out")  # alarms about what was, not about what is
 HEADER = b"\xff" * 16
 
 
@@ -508,6 +508,7 @@ class Run:
 
     def __init__(self, places, shards):
         self.places, self.model = places, operations.Model(shards, DATAPLANE)
+        self.away = None  # the keelfwd that was killed, until the next one is awaited
         places[0].cache.restart()
         self.side = Side(places[0], self.model, self.model.document)
         for c in self.side.keel.call("config.history")["commits"]:
@@ -547,6 +548,9 @@ class Run:
         keel = self.side.keel
         keel.rpc.close()
         keel.kill()
+        if self.away is not None:
+            os.kill(self.above, signal.SIGCONT)
+            self.away = None
         while self.side.sessions:
             self.side.pump(0.01)
         keel.start()
@@ -556,18 +560,28 @@ class Run:
         if number != self.model.commits[-1][0]:
             self.note(number)
 
-    def end_forwarder(self):
-        """kill -9 of keelfwd, which starts itself again, and gets ports and tables of this keeld."""
-        keel, end = self.side.keel, time.monotonic() + WAIT_S
-        was = keel.call("system.info")["forwarder"]["pid"]
-        os.kill(was, signal.SIGKILL)
-        while True:
+    def end_forwarder(self, waits):
+        """kill -9 of keelfwd, which starts itself again, and gets ports and tables of this keeld; the next operations come before, unless this one waits."""
+        self.forwarder_back()
+        self.away = self.side.keel.call("system.info")["forwarder"]["pid"]
+        with open("/proc/%d/stat" % self.away) as f:
+            self.above = int(f.read().rsplit(")", 1)[1].split()[1])
+        os.kill(self.above, signal.SIGCONT if waits else signal.SIGSTOP)
+        os.kill(self.away, signal.SIGKILL)
+        if waits:
+            self.forwarder_back()
+
+    def forwarder_back(self):
+        end = time.monotonic() + WAIT_S
+        if self.away is not None:
+            os.kill(self.above, signal.SIGCONT)
+        while self.away is not None:
             self.side.pump(0.01)
-            f = keel.call("system.info")["forwarder"]
-            if f["published"] and f["pid"] != was:
-                break
+            f = self.side.keel.call("system.info")["forwarder"]
+            if f["published"] and f["pid"] != self.away:
+                self.away = None
+                self.links_down(self.places[0])
             assert time.monotonic() < end, f
-        self.links_down(self.places[0])
 
     def do(self, operation):
         operations.do(self, operation)
@@ -575,6 +589,7 @@ class Run:
 
     # ---- what operations call ----
     def settle(self):
+        self.forwarder_back()
         end = time.monotonic() + WAIT_S
         while not self.side.complete():
             self.side.pump(0.01)
@@ -625,7 +640,12 @@ class Run:
 
     def rollback(self, to):
         self.discard()
-        a = self.side.keel.call("config.rollback", {"to": to[0]})
+        a = self.side.keel.answer("config.rollback", {"to": to[0]})
+        if "error" in a:  # other ports, and no keelfwd
+            assert self.away is not None and a["error"]["code"] == -32005, a
+            self.forwarder_back()
+            a = self.side.keel.answer("config.rollback", {"to": to[0]})
+        a = a["result"]
         if a["commit"] is not None:
             self.model.document, self.model.files = to[1], dict(to[2])
             self.note(a["commit"])
@@ -652,6 +672,7 @@ class Run:
     # ---- the comparison ----
     def check(self, r):
         """Raises Differs if the running keeld differs from a cold one when both are at rest."""
+        self.forwarder_back()
         self.places[1].cache.restart(*map(tuple, self.model.roas))
         cold = Side(self.places[1], self.model, self.model.document)
         self.links_down(self.places[1])
@@ -687,6 +708,8 @@ class Run:
             cold.end()
 
     def end(self):
+        if self.away is not None:
+            os.kill(self.above, signal.SIGCONT)
         self.side.end()
         for p in sorted(self.model.kernel):
             operations.kernel(self, p, False)
