@@ -1598,7 +1598,8 @@ main(int argc, char **argv)
 	if (k.signals < 0 || k.listener < 0 || k.kept == NULL) {
 		note("start-failed socket=%s error=\"%s\"", k.socket,
 			strerror(k.listener < 0 ? -k.listener : errno));
-		return 1;
+		/* the next keeld has started a keelfwd of its own: no further start */
+		return k.listener == -EADDRINUSE && k.again ? 0 : 1;
 	}
 	rc = make_state_dir(&k, state_dir);
 	if (rc != 0) {

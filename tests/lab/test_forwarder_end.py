@@ -320,6 +320,20 @@ class Test(test_forwarder.Test):
         again = wait_for("a keelfwd again", lambda: forwarder_pid(self.socket) not in (None, keelfwd) and forwarder_pid(self.socket), 60)
         self.c.comes_to("a keelfwd without a keeld ends", lambda: process_gone(again), True, 60)
 
+    def replaced(self):
+        """The next keeld starts a keelfwd of its own before the former one has started itself again."""
+        self.start()
+        keelfwd = forwarder_pid(self.socket)
+        above = self.above(keelfwd)
+        os.kill(above, signal.SIGSTOP)
+        for pid in (self.process.popen.pid, keelfwd):
+            os.kill(pid, signal.SIGKILL)
+        self.process.popen.wait()
+        self.start()
+        os.kill(above, signal.SIGCONT)
+        self.c.comes_to("the former keelfwd does not start again beside another one", lambda: process_gone(above), True)
+        self.at_rest("another keelfwd")
+
 
 def test(checks):
     for own in (False, True):
@@ -341,7 +355,11 @@ def test(checks):
             t.while_away()
             t.keel0_down()
             t.again_and_again()
-            t.both_killed() if own else t.alone()
+            if own:
+                t.both_killed()
+                t.replaced()
+            else:
+                t.alone()
 
 
 if __name__ == "__main__":
