@@ -117,33 +117,6 @@ log_up(const struct keeld *k) RUNS_ON(role_main)
 		s->alone_s, s->repairs);
 }
 
-/* Opens keelfwd; `again`: begins the start of the next keelfwd, which forwarder_reach() has reached. 0, -errno. */
-static int
-open_forwarder(struct keeld *k, const struct dataplane_config *d, struct port_config *ports,
-	unsigned count, bool again, struct dataplane_error *err) RUNS_ON(role_main)
-{
-	char program[PATH_MAX];
-	struct forwarder_config c = {.socket = k->forwarder_socket,
-		.program = find_keelfwd(program) == 0 ? program : NULL,
-		.user = k->forwarder_user,
-		.permits = k->permits,
-		.permit_count = k->permit_count,
-		.trusted = k->file_trusted,
-		.dataplane = d,
-		.ports = ports,
-		.port_count = count,
-		.instances = keeld_uses_namespaces(k),
-		.remains = &k->stays};
-	int e = 0;
-
-	for (unsigned i = 0; i < count && e == 0; i++)
-		e = forwarding_namespace(k, apply_running(k->apply), &ports[i]);
-	if (e != 0)
-		return e;
-	return again ? forwarder_return(k->forwarder, &c, err)
-		     : forwarder_open(&c, &k->forwarder, err);
-}
-
 void
 forwarding_ports(const struct config *c, struct port_config *ports)
 {
@@ -163,7 +136,7 @@ forwarding_ports(const struct config *c, struct port_config *ports)
 }
 
 static struct dataplane_config
-dataplane_of(const struct keeld *k, const struct config *c)
+dataplane_of(const struct config *c)
 {
 	return (struct dataplane_config){
 		.worker_cpus = c->dataplane.worker_cpus,
@@ -181,21 +154,40 @@ int
 forwarding_change(struct keeld *k, const struct config *next, const struct port_config *ports,
 	unsigned count, unsigned *failed, struct dataplane_error *err)
 {
-	struct dataplane_config d = dataplane_of(k, next);
+	struct dataplane_config d = dataplane_of(next);
 	struct forwarder_config c = {.dataplane = &d, .ports = ports, .port_count = count};
 
 	return forwarder_ports(k->forwarder, &c, failed, err);
 }
 
+/* Opens keelfwd; `again`: begins the start of the next keelfwd, which forwarder_reach() has reached. 0, -errno. */
 static int
 open_ports(struct keeld *k, bool again, struct dataplane_error *err) RUNS_ON(role_main)
 {
-	const struct config *c = apply_running(k->apply);
-	struct dataplane_config d = dataplane_of(k, c);
+	const struct config *running = apply_running(k->apply);
+	struct dataplane_config d = dataplane_of(running);
 	struct port_config ports[PORTS_MAX];
+	char program[PATH_MAX];
+	struct forwarder_config c = {.socket = k->forwarder_socket,
+		.program = find_keelfwd(program) == 0 ? program : NULL,
+		.user = k->forwarder_user,
+		.permits = k->permits,
+		.permit_count = k->permit_count,
+		.trusted = k->file_trusted,
+		.dataplane = &d,
+		.ports = ports,
+		.port_count = running->port_count,
+		.instances = keeld_uses_namespaces(k),
+		.remains = &k->stays};
+	int e = 0;
 
-	forwarding_ports(c, ports);
-	return open_forwarder(k, &d, ports, c->port_count, again, err);
+	forwarding_ports(running, ports);
+	for (unsigned i = 0; i < running->port_count && e == 0; i++)
+		e = forwarding_namespace(k, running, &ports[i]);
+	if (e != 0)
+		return e;
+	return again ? forwarder_return(k->forwarder, &c, err)
+		     : forwarder_open(&c, &k->forwarder, err);
 }
 
 int

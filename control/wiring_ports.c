@@ -465,15 +465,12 @@ wiring_ports(void *ctx, const struct config *next, bool restores, struct faults 
 /* ---- the end of keelfwd ---- */
 
 static void
-on_session_lost(void *arg) RUNS_ON(role_session)
+on_session_forwarder(void *arg) RUNS_ON(role_session)
 {
-	speaker_forwarder(arg, true);
-}
+	struct keeld *k = arg;
 
-static void
-on_session_again(void *arg) RUNS_ON(role_session)
-{
-	speaker_forwarder(arg, false);
+	/* main waits for this call */
+	speaker_forwarder(k->layers.speaker, forwarder_state(k->forwarder)->lost);
 }
 
 static struct port_face
@@ -495,7 +492,7 @@ wiring_ports_lost(struct keeld *k)
 	const struct config *running = apply_running(k->apply);
 	struct ports_change c = {.k = k, .config = running};
 
-	layers_call_session(&k->layers, on_session_lost, k->layers.speaker);
+	layers_call_session(&k->layers, on_session_forwarder, k);
 	memset(k->wiring->held, 0, sizeof(k->wiring->held));
 	for (unsigned i = 0; i < running->port_count; i++) {
 		const struct config_port *p = &running->ports[i];
@@ -538,7 +535,7 @@ wiring_ports_again(struct keeld *k)
 			strerrordesc_np(-e), "the kernel's settings of a port");
 	k->layers.tun_ifindex = port_tun(VRF_DEFAULT);
 	host_routes_loopbacks(&k->layers, NULL, running);
-	layers_call_session(&k->layers, on_session_again, k->layers.speaker);
+	layers_call_session(&k->layers, on_session_forwarder, k);
 	addresses_add(&c, running);
 	wiring_tunnels(k, running);
 	for (struct peer_id id = {0}; (id = peers_next(apply_peers(k->apply), id)).v != 0;) {

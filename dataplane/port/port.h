@@ -157,11 +157,6 @@ bool port_is_large(const struct port_config *c);
  * adjacencies use the numbers. Returns 0, or -errno with `err`.
  */
 int port_add(const struct port_config *c, uint16_t *port, struct dataplane_error *err);
-/*
- * port_add() for the ports of a document. 1, with the reason in `err`: the device is missing or does not
- * open, and the port waits without a device (PORT_MISSING, PORT_FAILED) until port_returned().
- */
-int port_begin(const struct port_config *c, uint16_t *port, struct dataplane_error *err);
 /* The name of the port's kernel interface: of net_af_xdp its `iface`, else the port's name. */
 void port_interface(const struct port_config *c, char out[PORT_NAME_MAX]);
 /*

@@ -94,17 +94,3 @@ port_lacks_namespace(const struct port_config *c, struct dataplane_error *err)
 		       ? 0
 		       : dataplane_fail(err, -ENODEV, "no network namespace for the VPN instance");
 }
-
-int
-port_begin(const struct port_config *c, uint16_t *port, struct dataplane_error *err)
-{
-	int rc = port_add(c, port, err);
-
-	if (rc == 0)
-		return 0;
-	rc = port_wait(c, false, port, err);
-	if (rc != 0)
-		return rc;
-	port_show(*port);
-	return 1;
-}

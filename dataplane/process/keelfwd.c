@@ -617,9 +617,10 @@ remind(struct keelfwd *k)
 
 /* EAL cannot start twice in a process: keelfwd ends after a failure. */
 static int
-start(struct keelfwd *k, struct parsed *p, struct dataplane_error *err)
+start(struct keelfwd *k, struct parsed *p, struct dataplane_error *err) RUNS_ON(role_host)
 {
 	char name[32];
+	unsigned failed;
 	int rc = state_create(k);
 
 	if (rc != 0)
@@ -642,22 +643,10 @@ start(struct keelfwd *k, struct parsed *p, struct dataplane_error *err)
 	rc = dataplane_init(&p->dataplane, &k->huge, err);
 	/* Before a busy keeld on the same CPU: this thread repairs links and serves the TAPs. */
 	(void)setpriority(PRIO_PROCESS, (id_t)gettid(), CONTROL_NICE);
-	for (unsigned i = 0; rc == 0 && i < p->port_count; i++) {
-		uint16_t port;
-
-		if (port_lacks_namespace(&p->port[i], err) != 0) {
-			rc = port_wait(&p->port[i], false, &port, err);
-			if (rc == 0)
-				port_show(port);
-			continue;
-		}
-		rc = port_begin(&p->port[i], &port, err);
-		if (rc <= 0)
-			continue;
-		note("port-failed port=%s error=\"%s\" text=\"%s\"", p->port[i].name,
-			strerror(ENODEV), err->text);
-		rc = 0;
-	}
+	for (unsigned i = 0; i < p->port_count; i++)
+		p->port[i].optional = true;
+	if (rc == 0)
+		rc = port_set_change(p->port, p->port_count, &failed, err);
 	if (rc != 0)
 		return rc;
 	vrfs_settle(k);
@@ -776,7 +765,7 @@ on_hello(struct keelfwd *k, struct client *c, const struct forwarder_message *m)
 
 static int
 on_start(struct keelfwd *k, const struct client *c, const struct forwarder_start *how, char *text,
-	size_t bytes, int *given, unsigned given_count)
+	size_t bytes, int *given, unsigned given_count) RUNS_ON(role_host)
 {
 	static struct parsed parsed; /* 100 KiB */
 	struct forwarder_message out = {0};
@@ -1069,19 +1058,6 @@ on_port(struct keelfwd *k, const struct client *c, const struct forwarder_messag
 	return answer(c, &out, m->head.type, NULL, 0);
 }
 
-static int
-on_tunnels(const struct client *c, const char *tail, size_t bytes) RUNS_ON(role_host)
-{
-	struct forwarder_message out = {0};
-	uint32_t own[TUNNELS_MAX];
-
-	if (bytes > sizeof(own))
-		bytes = sizeof(own);
-	memcpy(own, tail, bytes);
-	out.port_answer.result = port_tunnels_set(own, (unsigned)(bytes / sizeof(own[0])));
-	return answer(c, &out, FORWARDER_TUNNELS, NULL, 0);
-}
-
 static bool
 is_own_interface(void *ctx, unsigned ifindex)
 {
@@ -1093,68 +1069,91 @@ is_own_interface(void *ctx, unsigned ifindex)
 	return ifindex != 0 && port_tun(VRF_DEFAULT) == ifindex;
 }
 
+/* Requests about the host, with a tail. */
 static int
-on_netlink(struct keelfwd *k, const struct client *c, char *tail, size_t bytes)
-{
-	struct forwarder_message out = {0};
-
-	out.port_answer.result = -EPERM;
-	if (host_netlink_permits(tail, bytes, is_own_interface, k))
-		out.port_answer.result = host_netlink(k->netlink, tail, bytes);
-	return answer(c, &out, FORWARDER_NETLINK, NULL, 0);
-}
-
-static int
-on_setting(struct keelfwd *k, const struct client *c, const char *tail, size_t bytes)
+on_host(struct keelfwd *k, const struct client *c, uint32_t type, char *tail, size_t bytes)
+	RUNS_ON(role_host)
 {
 	struct forwarder_message out = {0};
 	size_t path = bytes > 0 && tail[bytes - 1] == '\0' ? strlen(tail) + 1 : bytes;
+	uint32_t own[TUNNELS_MAX];
+	int rc = -EPERM;
 
-	out.port_answer.result = -EPERM;
-	if (path < bytes)
-		out.port_answer.result = host_setting(tail, tail + path, is_own_interface, k);
-	return answer(c, &out, FORWARDER_SETTING, NULL, 0);
+	if (type == FORWARDER_TUNNELS) {
+		bytes = bytes < sizeof(own) ? bytes : sizeof(own);
+		memcpy(own, tail, bytes);
+		rc = port_tunnels_set(own, (unsigned)(bytes / sizeof(own[0])));
+	} else if (type == FORWARDER_NETLINK) {
+		if (host_netlink_permits(tail, bytes, is_own_interface, k))
+			rc = host_netlink(k->netlink, tail, bytes);
+	} else if (path < bytes) {
+		rc = host_setting(tail, tail + path, is_own_interface, k);
+	}
+	out.port_answer.result = rc;
+	return answer(c, &out, type, NULL, 0);
 }
+
+#define MAIN (1u << FORWARDER_MAIN)
+#define HOST (1u << FORWARDER_HOST)
+
+/* The connections that may send a request; but HELLO, START and STOP after START. */
+static const uint8_t permitted_roles[] = {
+	[FORWARDER_HELLO] = UINT8_MAX,
+	[FORWARDER_STOP] = MAIN,
+	[FORWARDER_START] = MAIN,
+	[FORWARDER_PUBLISH] = MAIN,
+	[FORWARDER_PORTS] = MAIN,
+	[FORWARDER_SETTING] = MAIN,
+	[FORWARDER_NETLINK] = MAIN | HOST,
+	[FORWARDER_TUNNELS] = HOST,
+	[FORWARDER_DRIVER_COUNTERS] = MAIN,
+	[FORWARDER_COUNTERS] = MAIN,
+	[FORWARDER_HOST_COUNTERS] = MAIN,
+	[FORWARDER_PEER] = MAIN,
+	[FORWARDER_SESSION] = MAIN,
+	[FORWARDER_HAD_SESSION] = MAIN,
+	[FORWARDER_REFRESH] = HOST,
+	[FORWARDER_LOCAL_ADDRESS] = HOST,
+	[FORWARDER_ANYCAST] = HOST,
+	[FORWARDER_ICMP_SOURCE] = HOST,
+};
 
 static int
 on_message(struct keelfwd *k, struct client *c, const struct forwarder_message *m, char *tail,
 	size_t tail_bytes, int *fds, unsigned fd_count) RUNS_ON(role_host) RUNS_ON(role_main)
 {
 	struct forwarder_message out = {0};
+	uint32_t type = m->head.type;
 
-	if (m->head.type == FORWARDER_HELLO)
+	if (type >= RTE_DIM(permitted_roles) || !(permitted_roles[type] >> c->role & 1))
+		return -EPROTO;
+	switch (type) {
+	case FORWARDER_HELLO:
 		return on_hello(k, c, m);
-	if (c->role == FORWARDER_MAIN && m->head.type == FORWARDER_STOP) {
+	case FORWARDER_STOP:
 		k->end = true;
 		return answer(c, &out, FORWARDER_STOP, NULL, 0);
-	}
-	if (c->role == FORWARDER_MAIN && m->head.type == FORWARDER_START)
+	case FORWARDER_START:
 		return on_start(k, c, &m->start, tail, tail_bytes, fds, fd_count);
+	default:
+		break;
+	}
 	if (!k->running)
 		return -EPROTO;
-	if (c->role == FORWARDER_MAIN && m->head.type == FORWARDER_PUBLISH)
+	switch (type) {
+	case FORWARDER_PUBLISH:
 		return on_publish(k, c, m);
-	if (c->role == FORWARDER_MAIN && m->head.type == FORWARDER_SETTING)
-		return on_setting(k, c, tail, tail_bytes);
-	if (c->role == FORWARDER_MAIN && m->head.type == FORWARDER_PORTS)
+	case FORWARDER_PORTS:
 		return answer_ports(k, c, tail, tail_bytes, fds, fd_count);
-	if (c->role == FORWARDER_MAIN && m->head.type == FORWARDER_DRIVER_COUNTERS)
+	case FORWARDER_SETTING:
+	case FORWARDER_NETLINK:
+	case FORWARDER_TUNNELS:
+		return on_host(k, c, type, tail, tail_bytes);
+	case FORWARDER_DRIVER_COUNTERS:
 		return on_drivers(c, &m->port);
-	if (c->role == FORWARDER_MAIN &&
-		(m->head.type == FORWARDER_COUNTERS || m->head.type == FORWARDER_HOST_COUNTERS ||
-			m->head.type == FORWARDER_PEER || m->head.type == FORWARDER_SESSION ||
-			m->head.type == FORWARDER_HAD_SESSION))
+	default:
 		return on_port(k, c, m);
-	if (c->role == FORWARDER_HOST &&
-		(m->head.type == FORWARDER_REFRESH || m->head.type == FORWARDER_LOCAL_ADDRESS ||
-			m->head.type == FORWARDER_ANYCAST || m->head.type == FORWARDER_ICMP_SOURCE))
-		return on_port(k, c, m);
-	if ((c->role == FORWARDER_MAIN || c->role == FORWARDER_HOST) &&
-		m->head.type == FORWARDER_NETLINK)
-		return on_netlink(k, c, tail, tail_bytes);
-	if (c->role == FORWARDER_HOST && m->head.type == FORWARDER_TUNNELS)
-		return on_tunnels(c, tail, tail_bytes);
-	return -EPROTO;
+	}
 }
 
 /* ---- loop ---- */
