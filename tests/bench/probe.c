@@ -13,17 +13,20 @@
  *                     reported apart from `lost`, with the time between the first and the last lost packet
  *   mark TEXT         a line in the plots
  *   report            writes the present figures to DIR/probe.json and continues
- *   stop              stops sending, waits for the arrival of the last packet (10 s) and 1 s for missing ones, writes DIR/probe.json and DIR/probe.csv, ends
+ *   stop              stops sending, waits 1 s for missing packets (with --window: after the arrival of the last packet, for which 10 s are left), writes
+ *                     DIR/probe.json and DIR/probe.csv, ends
  *
- * --window: a packet leaves at most W packets ahead of the newest arrival, and --pps is the highest rate. No queue with room for more than W packets overflows, however
- * slow the machine is, so each lost packet is the router's. While nothing arrives, a packet leaves each 50 ms: an outage is measured in such steps. Without --window the
- * rate does not depend on arrivals, and latencies include what waits for a slow router.
+ * --window: a packet leaves at most W packets ahead of the newest arrival, and --pps is the highest rate. On a single path no queue with room for more than W packets
+ * overflows, however slow the machine is, so each lost packet is the router's. With several paths, arrivals on one let packets leave for all: the queues of a path that
+ * stands still may overflow. While nothing arrives, a packet leaves each 50 ms: an outage is measured in such steps, and fills queues in the end. Without --window the rate
+ * does not depend on arrivals, and latencies include what waits for a slow router.
  *
  * Packets that are due within US (200) leave together. A packet is misdirected if no mask between sending and arrival had the port of arrival.
  *
  * Gaps: longest_gap_us is the longest time between two arrivals. longest_gap_beyond_sender_us subtracts the pause of the sender (perhaps without a CPU)
- * between the two packets, so the rest is the router's. longest_send_gap_us is the longest pause of the sender, longest_send_call_us the longest system
- * call of the sender. A forwarding kernel may do all work of the router in this call; nothing is subtracted for the call.
+ * between the two packets, so the rest is the router's. While the window is full the sender waits for the router: the first 50 ms of a pause that began so are not
+ * the sender's. longest_send_gap_us is the longest pause of the sender, longest_send_call_us the longest system call of the sender. A forwarding kernel may do all work
+ * of the router in this call; nothing is subtracted for the call. `gaps` lists each gap of more than 250 ms beyond the sender, with the phase of the packet that ends it.
  *
  * All times are CLOCK_REALTIME, the clock of the kernel's receive stamps, shared by every namespace.
  */
@@ -72,8 +75,9 @@
 	1000000u /* arrivals carry the kernel's stamp, so late reading changes no figure */
 #define BIN_NS 100000000u
 #define RETRY_NS 50000000u /* with a window, while nothing arrives */
-#define LAST_NS 10000000000u /* for the last packet */
-#define DRAIN_NS 1000000000u /* then for missing ones, which another path may hold */
+#define LAST_NS 10000000000u /* with a window, for the last packet */
+#define DRAIN_NS 1000000000u /* for missing ones, which another path may hold */
+#define LISTED_GAP_NS 250000000u
 #define SOURCE_PORT 7776
 
 struct payload {
@@ -86,7 +90,8 @@ struct packet {
 	_Atomic uint64_t sent_ns; /* 0: not sent */
 	uint64_t arrived_ns; /* 0: not arrived */
 	uint32_t destination;
-	uint8_t port, phase;
+	uint8_t port, phase:7;
+	uint8_t held:1; /* the window was full when the packet was due */
 	bool reordered, duplicate;
 };
 
@@ -222,9 +227,11 @@ first_in_line(void)
 static bool
 may_send(uint64_t seq, uint64_t last_ns, uint64_t now)
 {
-	return opt.window == 0 ||
-	       seq < atomic_load_explicit(&newest, memory_order_relaxed) + opt.window ||
-	       now >= last_ns + RETRY_NS;
+	if (opt.window == 0 ||
+		seq < atomic_load_explicit(&newest, memory_order_relaxed) + opt.window)
+		return true;
+	packets[seq].held = 1;
+	return now >= last_ns + RETRY_NS;
 }
 
 static void *
@@ -234,6 +241,7 @@ send_loop(void *arg)
 	uint64_t step = 1000000000u / opt.pps, together = opt.together_us * 1000ull, due, last = 0,
 		 seq = 0;
 
+	(void)pthread_setname_np(pthread_self(), "probe-sender"); /* tests/lab/lab.py */
 	first_in_line();
 	due = wall_ns();
 	while (atomic_load_explicit(&sending, memory_order_acquire) && seq < PACKETS_MAX) {
@@ -519,8 +527,8 @@ sort_arrivals(uint32_t *seq, size_t n)
 }
 
 /*
- * The longest pause of the sender between consecutive packets from `from` to `to`, lost packets included: a router that drops for a while makes a gap without
- * a pause of the sender.
+ * The longest pause that is the sender's own, between consecutive packets from `from` to `to`, lost packets included: a router that drops for a while makes a gap
+ * without a pause of the sender.
  */
 static uint64_t
 sender_paused(uint32_t from, uint32_t to)
@@ -533,6 +541,8 @@ sender_paused(uint32_t from, uint32_t to)
 
 		if (sent == 0)
 			continue;
+		if (packets[i].held)
+			before += RETRY_NS;
 		if (sent > before && sent - before > longest)
 			longest = sent - before;
 		before = sent;
@@ -540,9 +550,12 @@ sender_paused(uint32_t from, uint32_t to)
 	return longest;
 }
 
+/* Lists long gaps in `f`. */
 static struct gaps
-find_gaps(uint64_t total, uint32_t *seq)
+find_gaps(FILE *f, uint64_t total, uint32_t *seq)
 {
+	static const char *const phases[PHASES] = {"rest", "storm", "link"};
+	const char *comma = "";
 	struct gaps g = {0};
 	size_t n = 0;
 
@@ -561,11 +574,18 @@ find_gaps(uint64_t total, uint32_t *seq)
 			g.arrival_ns = gap;
 			g.at_ns = begin;
 		}
-		if (gap <= g.beyond_ns)
+		if (gap <= g.beyond_ns && gap <= LISTED_GAP_NS)
 			continue; /* shorter than the longest known gap even without a pause of the sender */
 		own = sender_paused(seq[i - 1], seq[i]);
 		if (gap > own && gap - own > g.beyond_ns)
 			g.beyond_ns = gap - own;
+		if (gap <= own + LISTED_GAP_NS)
+			continue;
+		fprintf(f,
+			"%s{\"begin\": %.3f, \"end\": %.3f, \"sender_s\": %.3f, \"phase\": \"%s\"}",
+			comma, (double)begin / 1e9, (double)(begin + gap) / 1e9, (double)own / 1e9,
+			phases[packets[seq[i]].phase]);
+		comma = ", ";
 	}
 	return g;
 }
@@ -627,8 +647,10 @@ write_report(void)
 		(unsigned long long)sent, (unsigned long long)arrivals, (unsigned long long)lost,
 		(unsigned long long)wrong, (unsigned long long)reordered,
 		(unsigned long long)duplicates);
-	gaps = find_gaps(total, scratch);
-	fprintf(f, "\"send_errors\": %llu, \"longest_gap_us\": %.1f, \"longest_gap_at_s\": %.3f, ",
+	fprintf(f, "\"gaps\": [");
+	gaps = find_gaps(f, total, scratch);
+	fprintf(f,
+		"], \"send_errors\": %llu, \"longest_gap_us\": %.1f, \"longest_gap_at_s\": %.3f, ",
 		(unsigned long long)atomic_load(&send_errors), (double)gaps.arrival_ns / 1000.0,
 		gaps.at_ns > first_ns ? (double)(gaps.at_ns - first_ns) / 1e9 : 0.0);
 	fprintf(f,
@@ -846,7 +868,7 @@ int
 main(int argc, char **argv)
 {
 	pthread_t sender;
-	bool go_on = true, last = false;
+	bool go_on = true, last;
 	int fds[2];
 	uint64_t end;
 
@@ -872,7 +894,8 @@ main(int argc, char **argv)
 	}
 	atomic_store_explicit(&sending, false, memory_order_release);
 	pthread_join(sender, NULL);
-	end = wall_ns() + LAST_NS;
+	last = opt.window == 0;
+	end = wall_ns() + (last ? DRAIN_NS : LAST_NS);
 	while (wall_ns() < end && arrivals + atomic_load(&send_errors) < atomic_load(&sent_count)) {
 		receive_for(10, &go_on);
 		if (!last && atomic_load(&newest) == atomic_load(&sent_count)) {

@@ -177,6 +177,7 @@ class World:
             PROBE, "--from", self.lab.netns("src"), "--to", self.lab.netns("a") + ":e0", "--to", self.lab.netns("b") + ":e0",
             "--destinations", self.lab.write("destinations", "".join(lines)), "--pps", "2000", *labtest.SELF_CLOCKED,
             "--out", self.out], lines=True)
+        self.machine = labtest.Machine(self.lab, self.probe.popen.pid)
         self.masks(A, A)
 
     def wait_up(self):
@@ -349,6 +350,7 @@ class World:
         self.probe.popen.wait(labtest.PATIENCE_S)
         with open(os.path.join(self.out, "probe.json")) as f:
             r = json.load(f)
+        self.c.equal("traffic: no stall of the router", self.machine.stop().stalls(r), [])
         self.c.true("traffic: sent, and IPv6 too", r["sent"] > 5000 and r["sent_ipv6"] > 2000, r)
         self.c.equal("traffic: nothing lost, misdirected or reordered", (r["lost"], r["misdirected"], r["reordered"]), (0, 0, 0))
         self.c.equal("the workers' tables are what the RIB says", self.rpc.call("fib.audit", limit=10)["mismatches"], [])

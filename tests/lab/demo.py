@@ -24,7 +24,7 @@ import time
 ROOT = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
 sys.path[:0] = [os.path.join(ROOT, "tests", d) for d in ("lab", "interop", "bench")]
 from daemons import Frr, GoBgp, Session, Setup  # noqa: E402
-from lab import PATIENCE_S, SELF_CLOCKED, Hugepages, Lab, Rpc, cpus_of_lab, forwarder_of, memory_kb, run, wait_for  # noqa: E402
+from lab import PATIENCE_S, SELF_CLOCKED, Hugepages, Lab, Machine, Rpc, cpus_of_lab, forwarder_of, memory_kb, run, wait_for  # noqa: E402
 from report import STYLE, html_table, html_verdict, mark_legend, mark_lines, value_text  # noqa: E402
 
 # Origin ASes that end in 00 to 32: a third of all origins.
@@ -317,6 +317,7 @@ class Demo:
         self.probe = self.lab.spawn("probe", None, [self.bin["probe"], "--from", self.lab.netns("src"), "--to", self.lab.netns("ra") + ":eth0",
                                                     "--to", self.lab.netns("rb") + ":eth0", "--destinations", self.destinations,
                                                     "--pps", str(self.args.pps), *(SELF_CLOCKED if self.args.quick else []), "--out", self.out], lines=True)
+        self.machine = Machine(self.lab, self.probe.popen.pid)
 
     def set_masks(self, ports):
         for c, mask in enumerate(ports):
@@ -523,6 +524,7 @@ class Demo:
             "policy_moved_prefixes": sum(t.third for t in self.tables.values()),
             "wall_s": round(wall, 1),
             "lost_where": self.losses(probe) if probe["lost"] else {},
+            "stalls": self.machine.stop().stalls(probe),
             "link_failure": probe["link_failure"],
             "packets_sent_ipv6": probe["sent_ipv6"],
             "audits": self.audits,
@@ -620,7 +622,7 @@ def details(r):
 
 
 def failures(r, status=0):
-    return [k for k, v in (("sessions dropped", r["sessions_dropped"]), ("packets lost", r["packets"]["lost"]), ("packets misdirected", r["packets"]["misdirected"]),
+    return [k for k, v in (("sessions dropped", r["sessions_dropped"]), ("packets lost", r["packets"]["lost"]), ("packets misdirected", r["packets"]["misdirected"]), ("stalls", len(r["stalls"])),
                            ("audit mismatches", r["audit_mismatches"]), ("keeld's exit status", status)) if v != 0]
 
 

@@ -4,6 +4,8 @@
 All objects of a Lab carry its name and are removed by close(), also after an exception or a signal. Leftovers of a killed lab are removed by the next
 lab (the name holds the process id of its maker).
 """
+import collections
+import contextlib
 import json
 import os
 import re
@@ -517,6 +519,70 @@ class Lab:
 def worker_drops(rpc, reason):
     """Packets that all workers dropped for the reason."""
     return sum(w["drops"].get(reason, 0) for w in rpc.call("dataplane.stats")["workers"])
+
+
+class Machine:
+    """
+    What the machine takes from a lab with a probe: by time, how long threads were ready to run and it ran something else, or stopped them (quota of a control
+    group). The kernel counts for each thread; read each 0.2 s until stop().
+    """
+    GAP_S = 1 if "NIC_GUEST_NICS" not in os.environ else 5  # a lab fails if the router makes a longer one; a guest does not see what its host takes
+
+    def __init__(self, lab, probe):
+        self.probe, self.hosts = str(probe), {os.stat("/run/netns/" + lab.netns(h)).st_ino for h in lab.hosts}
+        self.last, self.total, self.samples, self.over = {}, collections.Counter(), [], threading.Event()
+        self.sample()
+        self.thread = threading.Thread(target=self.run, daemon=True)
+        self.thread.start()
+
+    def run(self):
+        while not self.over.wait(0.2):
+            self.sample()
+
+    def threads(self):
+        """Of the probe, and of each keeld and keelfwd in a host of the lab."""
+        for pid in filter(str.isdigit, os.listdir("/proc")):
+            with contextlib.suppress(OSError):  # a process has ended
+                if pid == self.probe or (read("/proc/%s/comm" % pid).strip() in ("keeld", "keelfwd") and os.stat("/proc/%s/ns/net" % pid).st_ino in self.hosts):
+                    yield from ("/proc/%s/task/%s/" % (pid, task) for task in os.listdir("/proc/%s/task" % pid))
+
+    def sample(self):
+        begin = time.time()
+        for thread in self.threads():
+            name, ran = read(thread + "comm"), read(thread + "schedstat").split()
+            kind = "worker" if name.startswith("keel-worker") else "sender" if name.startswith("probe-sender") else "control"
+            waited = int(ran[1]) / 1e9 if ran else 0
+            self.total[kind] += max(0, waited - self.last.get(thread, 0 if self.samples else waited))
+            self.last[thread] = waited
+        self.samples.append((begin, time.time(), self.total.copy()))
+
+    def stop(self):
+        self.over.set()
+        self.thread.join()
+        self.sample()
+        return self
+
+    def waited(self, begin, end):
+        before = [total for _, ended, total in self.samples if ended <= begin] or [self.samples[0][2]]
+        after = [total for begun, _, total in self.samples if begun >= end] or [self.samples[-1][2]]
+        return {k: after[0][k] - before[-1][k] for k in ("worker", "sender", "control")}
+
+    def gaps(self, report):
+        """[(the router's part in seconds, a gap of the probe)]: without the pause of the sender, and the time in which the machine did not run a worker, or (in the
+        phase `link`, where other threads make the change) any thread of the router."""
+        out = []
+        for g in report["gaps"]:
+            g["waited_s"] = w = {k: round(v, 3) for k, v in self.waited(g["begin"], g["end"]).items()}
+            own = max(g["sender_s"], w["sender"]) + w["worker"] + (w["control"] if g["phase"] == "link" else 0)
+            out.append((max(0, round(g["end"] - g["begin"] - own, 3)), g))
+        return out
+
+    def stalls(self, report, bound_s=GAP_S):
+        """The gaps that are too long; all are printed."""
+        gaps = self.gaps(report)
+        for s, g in gaps:
+            print("      %.2f s of a gap are the router's: %r" % (s, g), flush=True)
+        return [(s, g) for s, g in gaps if s > bound_s]
 
 
 def print_losses(rpc, probe):

@@ -17,7 +17,7 @@ import traceback
 
 ROOT = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
 sys.path.insert(0, os.path.join(ROOT, "tests", "lab"))
-from lab import PATIENCE_S, SELF_CLOCKED, Lab, Rpc, memory_kb, run, wait_for  # noqa: E402,F401
+from lab import PATIENCE_S, SELF_CLOCKED, Lab, Machine, Rpc, memory_kb, run, wait_for  # noqa: E402,F401
 from wire import (KEEPALIVE, NOTIFICATION, OPEN, ROUTE_REFRESH, UPDATE, V4, V6, AFI, as_path, attribute, decode, next_hop, nlri, origin,  # noqa: E402,F401
                   update)
 
@@ -258,6 +258,7 @@ class Probe:
         hosts = sum((["--to", "%s:%s" % (lab.netns(h), interface or "eth0")] for h, _, interface in (x.partition(":") for x in to)), [])
         self.out, self.patience = lab.logs, patience
         self.process = lab.spawn("probe", None, [PROBE, "--from", lab.netns("src"), *hosts, "--destinations", path, "--pps", str(pps), *SELF_CLOCKED, "--out", self.out], lines=True)
+        self.machine = Machine(lab, self.process.popen.pid)
         self.say("mask 0 %d" % mask)
 
     def say(self, *lines):
@@ -276,11 +277,15 @@ class Probe:
         with open(os.path.join(self.out, "probe.json")) as f:
             return json.load(f)
 
-    def end(self):
-        """Stops; returns the last report."""
+    def end(self, bound_s=Machine.GAP_S):
+        """Stops; returns the last report. A gap that the router made and that is longer than `bound_s` (None: of any length) fails the test."""
         self.process.say("stop")
         self.process.popen.wait(PATIENCE_S)
-        return self.reported()
+        got = self.reported()
+        stalls = self.machine.stop().stalls(got, float("inf") if bound_s is None else bound_s)
+        if stalls:
+            raise RuntimeError("the router forwarded nothing for %.2f s: %r" % stalls[0])
+        return got
 
 
 # ---- a speaker ----

@@ -25,6 +25,7 @@ from lab import forwarder_of, forwarder_pid, process_gone
 from test_forwarder import BIRD, OURS, PEER, ROUTES, prefix
 
 NAME = "forwarder_end"
+OUTAGE_S = 5  # the next keelfwd opens the ports and takes the tables
 ROUNDS = int(os.environ.get("KEEL_ROUNDS", "1"))
 PPS = int(os.environ.get("KEEL_PPS", "2000"))
 DESCRIPTORS = 200  # that each keelfwd of the supervisor has besides its own
@@ -136,12 +137,13 @@ class Test(test_forwarder.Test):
         keelfwd = forwarder_pid(self.socket)
         probe = Probe(self.lab, [prefix(i)[:-1] + "1" for i in range(50)], ["up"], PPS)
         wait_for("traffic", lambda: self.sent() > PPS, 60)
+        probe.say("phase link")
         os.kill(keelfwd, sig)
         c.comes_to(what + ": a new keelfwd", lambda: forwarder_of(self.rpc) not in (0, keelfwd), True)
         before = probe.report()["received"]
         c.comes_to("... the packets arrive again", lambda: probe.report()["received"] > before, True)
         self.at_rest(what)
-        got = probe.end()
+        got = probe.end(OUTAGE_S)
         print("%s: no packets for %.2f s" % (what, got["longest_gap_us"] / 1e6), flush=True)
         c.equal("... and no packet is misdirected", got["misdirected"], 0)
         c.equal("... and no route is withdrawn though keel0 was gone", self.withdrawn(), "0")

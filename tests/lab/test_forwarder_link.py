@@ -127,8 +127,8 @@ class Test:
         self.moves("traffic on the other path by keeld", lambda: self.lab.sh("near", "ip link set eth0 down"), "far", FAR)
         got = self.probe.end()
         self.c.equal("of %d packets lost beside the link, misdirected, reordered" % got["sent"], (got["lost"], got["misdirected"], got["reordered"]), (0, 0, 0))
-        lost = got["link_failure"]
-        self.c.true("%d packets lost by the link, in %.1f ms" % (lost["lost"], lost["duration_us"] / 1000), lost["lost"] < PPS // 2, lost)
+        lost = got["link_failure"]  # end() sees an outage of all destinations, this one of a part
+        self.c.true("%d packets lost by the link" % lost["lost"], lost["lost"] < PPS // 2, lost)
         self.rpc.close()
         self.c.equal("SIGTERM: keeld's exit status", self.keeld.stop(), 0)
         wait_for("the end of keelfwd, which a keeld started", lambda: process_gone(self.pid), 30)
