@@ -38,14 +38,6 @@ window_clear(struct update_groups *s, struct window *w)
 }
 
 static void
-window_fini(struct update_groups *s, struct window *w)
-{
-	window_clear(s, w);
-	arena_free(s->c.arena, w->entry);
-	arena_free(s->c.arena, w);
-}
-
-static void
 buffers_free(struct update_groups *s)
 {
 	arena_free(s->c.arena, s->windows.raw);
@@ -86,7 +78,9 @@ windows_tidy(struct update_groups *s, bool all)
 	}
 	while ((w = ws->unused) != NULL) {
 		ws->unused = w->next;
-		window_fini(s, w);
+		window_clear(s, w);
+		arena_free(s->c.arena, w->entry); /* and all parts behind */
+		arena_free(s->c.arena, w);
 		ws->made--;
 	}
 	for (struct update_group *g = s->groups; g != NULL; g = g->next)
