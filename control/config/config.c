@@ -37,14 +37,13 @@ take_router_id(CONFIG_TAKE_ARGS)
 /* Identity of this router in BGP. */
 static const struct config_key router_keys[] = {
 	/* The AS number of this router. 23456 (AS_TRANS) is reserved. */
-	{"asn", config_take_asn, offsetof(struct config, asn), 0, 0, true,
-		.effect = EFFECT_RESTART},
+	{"asn", config_take_asn, offsetof(struct config, asn), 0, 0, true, EFFECT(RESTART)},
 	/*
 	 * The BGP identifier that the router sends in OPEN (RFC 6286), written as an IPv4
 	 * address other than 0.0.0.0. The identifier also breaks ties in the decision.
 	 */
 	{"router_id", take_router_id, offsetof(struct config, router_id), 0, 0, true,
-		.effect = EFFECT_RESTART},
+		EFFECT(RESTART)},
 };
 
 static void
@@ -117,29 +116,28 @@ static const struct config_key management_keys[] = {
 	 * option `--socket` has precedence over this key. Default: /run/keel/keel.sock.
 	 */
 	{"socket", config_take_text, offsetof(struct config, socket), 1, SOCKET_PATH_MAX,
-		.effect = EFFECT_RESTART},
+		EFFECT(RESTART)},
 	/*
 	 * Address and port of the HTTP server, which answers `POST /rpc` and `GET /metrics`:
 	 * `127.0.0.1:9179` or `[::1]:9179`. Default: no HTTP server.
 	 */
-	{"http", take_http, .effect = EFFECT_RESTART},
+	{"http", take_http, EFFECT(RESTART)},
 	/*
 	 * File that holds the bearer token for HTTP, or a line `NAME: TOKEN` for each user.
 	 * Requests with a token may call methods that change something. Requests without the token may read, from a loopback address
 	 * only. Default: no token, and HTTP answers only reading requests from the loopback.
 	 */
 	{"http_token_file", config_take_text, offsetof(struct config, http_token_file), 1, 4095,
-		.effect = EFFECT_RESTART},
+		EFFECT(RESTART)},
 	/*
 	 * Absolute path of the directory for files that users ask for: `mrt`, `mrt.dump`, captures of traces.
 	 * keeld writes none of these elsewhere. keeld makes the directory at the start. Default: `output` in the
 	 * state directory.
 	 */
 	{"output_dir", take_output_dir, offsetof(struct config, output_dir), 2, 1024,
-		.effect = EFFECT_RESTART},
+		EFFECT(RESTART)},
 	/* Name of the router in the prompts of keelctl(1). Default: the name of the host. */
-	{"hostname", config_take_text, offsetof(struct config, hostname), 1, 64,
-		.effect = EFFECT_RESTART},
+	{"hostname", config_take_text, offsetof(struct config, hostname), 1, 64, EFFECT(RESTART)},
 };
 
 static void
@@ -244,21 +242,21 @@ static const struct config_key policing_keys[] = {
 	 */
 	{"bgp_peers", config_take_u32,
 		offsetof(struct config, dataplane.policing.pps[HOST_BGP_PEERS]), 1, 10000000,
-		.def = 200000, .effect = EFFECT_RESTART},
+		.def = 200000, EFFECT(RESTART)},
 	/* Other ARP and neighbour discovery. Unit: packets/s. */
 	{"neighbors", config_take_u32,
 		offsetof(struct config, dataplane.policing.pps[HOST_NEIGHBORS]), 1, 10000000,
-		.def = 1000, .effect = EFFECT_RESTART},
+		.def = 1000, EFFECT(RESTART)},
 	/* TCP at port 179 from all other addresses. Unit: packets/s. */
 	{"bgp_others", config_take_u32,
 		offsetof(struct config, dataplane.policing.pps[HOST_BGP_OTHERS]), 1, 10000000,
-		.def = 100, .effect = EFFECT_RESTART},
+		.def = 100, EFFECT(RESTART)},
 	/* ICMP and ICMPv6 except neighbour discovery. Unit: packets/s. */
 	{"icmp", config_take_u32, offsetof(struct config, dataplane.policing.pps[HOST_ICMP]), 1,
-		10000000, .def = 1000, .effect = EFFECT_RESTART},
+		10000000, .def = 1000, EFFECT(RESTART)},
 	/* All other packets for this router, such as SSH, BFD, OSPF, frames with a VLAN tag. Unit: packets/s. */
 	{"others", config_take_u32, offsetof(struct config, dataplane.policing.pps[HOST_OTHERS]), 1,
-		10000000, .def = 10000, .effect = EFFECT_RESTART},
+		10000000, .def = 10000, EFFECT(RESTART)},
 };
 
 static void
@@ -284,36 +282,36 @@ static const struct config_key dataplane_keys[] = {
 	 * CPUs of the workers, one worker for each CPU. A worker polls its ports without pause
 	 * and uses its CPU fully, so isolate these CPUs from other processes. Default: [1].
 	 */
-	{"worker_cpus", take_worker_cpus, .effect = EFFECT_RESTART},
+	{"worker_cpus", take_worker_cpus, EFFECT(RESTART)},
 	/*
 	 * CPUs of all other threads of keeld. A CPU can't be in both `worker_cpus` and
 	 * `control_cpus`. Default: each CPU that keeld may use and no worker has.
 	 */
-	{"control_cpus", take_control_cpus, .effect = EFFECT_RESTART},
+	{"control_cpus", take_control_cpus, EFFECT(RESTART)},
 	/* Number of RIB threads (shards). Each shard holds a part of the destinations. */
 	{"rib_threads", config_take_u32, offsetof(struct config, dataplane.rib_threads), 1, 16,
-		.def = 1, .effect = EFFECT_RESTART},
+		.def = 1, EFFECT(RESTART)},
 	/*
 	 * Memory that EAL and the forwarding tables may use together. EAL gets a quarter (at
 	 * least 64, at most 512); the rest holds two copies of the tables. keeld refuses a
 	 * value that is too small for the empty tables and names the smallest value. Unit: MiB.
 	 */
 	{"memory_mb", config_take_u32, offsetof(struct config, dataplane.memory_mb), 64, 1048576,
-		.def = 1024, .effect = EFFECT_RESTART},
+		.def = 1024, EFFECT(RESTART)},
 	/*
 	 * Key of the hash for the choice among equal paths. Routers with equal keys give a flow the same
 	 * next hop of a group. Default: a random key; keelfwd draws the key at the first start and keeps
 	 * the key in the folder `--state-dir`, a keelfwd of keeld's own until an orderly end.
 	 */
 	{"ecmp_key", config_take_u32, offsetof(struct config, dataplane.ecmp_key), 1, UINT32_MAX,
-		.effect = EFFECT_RESTART},
+		EFFECT(RESTART)},
 	/*
 	 * The TTL of packets with MPLS labels (RFC 3443). False, the uniform model: labels carry the
 	 * TTL or hop limit of the packet, and each router on the way counts. True, the pipe model:
 	 * labels have a TTL of their own, and the way of the labels counts as one router.
 	 */
 	{"mpls_pipe", config_take_bool, offsetof(struct config, dataplane.mpls_pipe),
-		.effect = EFFECT_RESTART},
+		EFFECT(RESTART)},
 	/*
 	 * What a worker does without packets. `spin`: it polls, with its whole CPU. `adaptive`: after 1 ms
 	 * without a packet it sleeps 50 us, then longer, up to 32 times as long as a poll of its ports takes
@@ -321,14 +319,14 @@ static const struct config_key dataplane_keys[] = {
 	 * of the sleep, and a burst of more packets than a receive queue of the device holds loses packets.
 	 * Default: spin.
 	 */
-	{"idle", take_idle, .effect = EFFECT_RESTART},
+	{"idle", take_idle, EFFECT(RESTART)},
 	/*
 	 * True: forwards packets with a source route (the options LSRR and SSRR of IPv4, a routing header
 	 * of type 0 of IPv6) like other packets, by their destination address. False: drops them with the
 	 * reason `source-route` (RFC 7126 4.3, 4.4, RFC 5095 4.2).
 	 */
 	{"forward_source_routes", config_take_bool,
-		offsetof(struct config, dataplane.forward_source_routes), .effect = EFFECT_RESTART},
+		offsetof(struct config, dataplane.forward_source_routes), EFFECT(RESTART)},
 	/*
 	 * Limits of packets for this router, by class, for each port. Except with AF_XDP, each
 	 * worker of a port has the limit for itself.
@@ -338,7 +336,7 @@ static const struct config_key dataplane_keys[] = {
 	 * Further arguments for DPDK's environment abstraction layer, one array element for
 	 * each argument. Default: none.
 	 */
-	{"eal_args", take_eal_args, .effect = EFFECT_RESTART},
+	{"eal_args", take_eal_args, EFFECT(RESTART)},
 };
 
 static void
@@ -497,53 +495,50 @@ static const struct config_key port_keys[] = {
 	 * `%` and white space. The names `lo`, `keel0` and all names that begin with `keel-`
 	 * are reserved. For `net_af_xdp` the name may equal the interface of the device.
 	 */
-	{"name", take_port_name, offsetof(struct config_port, name), 0, 0, true,
-		.effect = EFFECT_COMMIT},
+	{"name", take_port_name, offsetof(struct config_port, name), 0, 0, true, EFFECT(COMMIT)},
 	/*
 	 * DPDK device arguments: a PCI address (`0000:01:00.0`) or a virtual device
 	 * (`net_af_xdp0,iface=eth1`, `net_tap0`, `net_pcap0`, `net_memif0`, `net_null0`),
 	 * optionally with arguments after commas. A `net_af_xdp` device needs the argument
 	 * `iface`. Two ports can't have the same device.
 	 */
-	{"device", take_device, offsetof(struct config_port, device), 0, 0, true,
-		.effect = EFFECT_COMMIT},
+	{"device", take_device, offsetof(struct config_port, device), 0, 0, true, EFFECT(COMMIT)},
 	/*
 	 * VPN instance of the port. keeld moves the kernel interface into the network namespace
 	 * keel-NAME of the instance, and back at the stop. A commit refuses changes of ports with
 	 * this key: change FILE and restart keeld. Default: default.
 	 */
-	{"vrf", config_take_vrf, offsetof(struct config_port, vrf), .effect = EFFECT_RESTART},
+	{"vrf", config_take_vrf, offsetof(struct config_port, vrf), EFFECT(RESTART)},
 	/*
 	 * Largest IP packet that the port sends. keeld sets the MTU of the device and of the
 	 * kernel interface to this value. Unit: octets. Default: the MTU of the kernel interface, unchanged.
 	 */
 	{"mtu", config_take_u16, offsetof(struct config_port, mtu), 68 /* RFC 791 3.2 */, 9216,
-		.effect = EFFECT_COMMIT},
+		EFFECT(COMMIT)},
 	/*
 	 * Pairs of a receive and a transmit queue of the device. The device divides packets among
 	 * the receive queues by addresses and TCP or UDP ports (RSS). With fewer pairs than workers,
 	 * workers share the transmit queues. A `net_af_xdp` port takes all queues of the interface
 	 * (`ethtool -L`). Default: one for each worker, as far as the device has them.
 	 */
-	{"queues", config_take_u16, offsetof(struct config_port, queues), 1, 64,
-		.effect = EFFECT_COMMIT},
+	{"queues", config_take_u16, offsetof(struct config_port, queues), 1, 64, EFFECT(COMMIT)},
 	/*
 	 * Workers of the receive queues: the numbers of entries of `worker_cpus`, from 0. The list
 	 * starts again when there are more queues. Default: queue Q of port P belongs to worker P + Q, modulo the
 	 * number of workers.
 	 */
-	{"queue_workers", take_queue_workers, .effect = EFFECT_COMMIT},
+	{"queue_workers", take_queue_workers, EFFECT(COMMIT)},
 	/*
 	 * Addresses of the port, each with its prefix length, as `192.0.2.1/24`. Addresses set by `ip address` on the kernel interface count
 	 * as well. Default: none.
 	 */
-	{"addresses", take_port_addresses, .effect = EFFECT_COMMIT},
+	{"addresses", take_port_addresses, EFFECT(COMMIT)},
 	/*
 	 * True: labelled packets (MPLS) from this port are forwarded by their labels. False: they are
 	 * dropped, so that a customer cannot send into another VPN instance. Labelled packets leave by
 	 * any port.
 	 */
-	{"mpls", config_take_bool, offsetof(struct config_port, mpls), .effect = EFFECT_COMMIT},
+	{"mpls", config_take_bool, offsetof(struct config_port, mpls), EFFECT(COMMIT)},
 };
 
 static void
@@ -598,7 +593,7 @@ struct static_draft {
 static const struct config_key static_keys[] = {
 	/* Destination of the route. */
 	{"prefix", take_static_prefix, offsetof(struct static_draft, route.prefix), 0, 0, true,
-		.effect = EFFECT_COMMIT},
+		EFFECT(COMMIT)},
 	/*
 	 * Next hop of the route: an address on a connected subnet, an address resolved by a route, or a link-local address with a port, as
 	 * `fe80::2%east`. An IPv4
@@ -606,18 +601,17 @@ static const struct config_key static_keys[] = {
 	 * next hops. Default: none; `blackhole` must be true.
 	 */
 	{"next_hop", take_static_next_hop, offsetof(struct static_draft, route.next_hop),
-		.effect = EFFECT_COMMIT},
+		EFFECT(COMMIT)},
 	/*
 	 * Drops packets to the prefix and counts the packets under the reason `blackhole`. A BGP next hop inside a blackhole is valid; packets
 	 * to routes with the next hop are dropped as well.
 	 */
-	{"blackhole", config_take_bool, offsetof(struct static_draft, blackhole),
-		.effect = EFFECT_COMMIT},
+	{"blackhole", config_take_bool, offsetof(struct static_draft, blackhole), EFFECT(COMMIT)},
 	/* VPN instance of the route. Default: default. */
-	{"vrf", config_take_vrf, offsetof(struct static_draft, route.vrf), .effect = EFFECT_COMMIT},
+	{"vrf", config_take_vrf, offsetof(struct static_draft, route.vrf), EFFECT(COMMIT)},
 	/* A number that policies can match (`match.tag`) when the route is redistributed. */
 	{"tag", config_take_u32, offsetof(struct static_draft, route.tag), 0, UINT32_MAX,
-		.effect = EFFECT_COMMIT},
+		EFFECT(COMMIT)},
 };
 
 /* Either a next hop or a blackhole. An IPv4 prefix may have an IPv6 next hop (RFC 8950), but an IPv6 prefix no IPv4 next hop. */
@@ -740,18 +734,18 @@ take_loopbacks(CONFIG_TAKE_ARGS)
  */
 static const struct config_key preference_keys[] = {
 	/* Preference of connected subnets. */
-	{"connected", config_take_u8, SOURCE_CONNECTED, 0, 255, .def = 0, .effect = EFFECT_COMMIT},
+	{"connected", config_take_u8, SOURCE_CONNECTED, 0, 255, .def = 0, EFFECT(COMMIT)},
 	/* Preference of `static_routes`. */
-	{"static", config_take_u8, SOURCE_STATIC, 0, 255, .def = 1, .effect = EFFECT_COMMIT},
+	{"static", config_take_u8, SOURCE_STATIC, 0, 255, .def = 1, EFFECT(COMMIT)},
 	/* Preference of BGP routes from external peers. */
-	{"external", config_take_u8, SOURCE_EXTERNAL, 0, 255, .def = 20, .effect = EFFECT_COMMIT},
+	{"external", config_take_u8, SOURCE_EXTERNAL, 0, 255, .def = 20, EFFECT(COMMIT)},
 	/*
 	 * Preference of routes in the kernel's main table, for example of an IGP daemon on this
 	 * host.
 	 */
-	{"kernel", config_take_u8, SOURCE_KERNEL, 0, 255, .def = 110, .effect = EFFECT_COMMIT},
+	{"kernel", config_take_u8, SOURCE_KERNEL, 0, 255, .def = 110, EFFECT(COMMIT)},
 	/* Preference of BGP routes from internal peers. */
-	{"internal", config_take_u8, SOURCE_INTERNAL, 0, 255, .def = 200, .effect = EFFECT_COMMIT},
+	{"internal", config_take_u8, SOURCE_INTERNAL, 0, 255, .def = 200, EFFECT(COMMIT)},
 };
 
 void
@@ -823,7 +817,7 @@ static const struct config_key root_keys[] = {
 	 * candidate without edits or with `policy_files`; a rollback writes files that nobody has
 	 * edited since. Default: none.
 	 */
-	{"policy_files", take_policy_files, .effect = EFFECT_POLICY},
+	{"policy_files", take_policy_files, EFFECT(POLICY)},
 	/* Named sets of AS numbers, which policies match. See keel-policy(7). */
 	{"as_sets", config_take_elsewhere},
 	/* Named route policies. See keel-policy(7). */
@@ -849,7 +843,7 @@ static const struct config_key root_keys[] = {
 	 * Addresses of this router without a port, with prefix lengths, as `192.0.2.1/32`. The kernel interface `keel0` holds these addresses.
 	 * Link-local addresses are not allowed. Default: none.
 	 */
-	{"loopback_addresses", take_loopbacks, .effect = EFFECT_COMMIT},
+	{"loopback_addresses", take_loopbacks, EFFECT(COMMIT)},
 	/* Order of the sources of routes to a prefix. */
 	{"preference", config_take_preference},
 	/* Static label-switched paths (MPLS). */

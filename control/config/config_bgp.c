@@ -24,7 +24,7 @@ static const struct config_key timer_keys[] = {
 	 * 4.2). Unit: seconds.
 	 */
 	{"hold_s", config_take_u32, offsetof(struct config_timers, hold_s), 0, 65535, .def = 90,
-		.effect = EFFECT_RESET, LINE("timer hold NUMBER", "hold time, in seconds"),
+		EFFECT(RESET), LINE("timer hold NUMBER", "hold time, in seconds"),
 		BIRD("hold time NUMBER")},
 	/*
 	 * Longest time between two keepalives. The interval is never more than a third of the
@@ -32,13 +32,13 @@ static const struct config_key timer_keys[] = {
 	 * less than `hold_s`. Unit: seconds. Default: a third of the negotiated hold time.
 	 */
 	{"keepalive_s", config_take_u32, offsetof(struct config_timers, keepalive_s), 1, 21845,
-		.effect = EFFECT_TIMER, BIRD("keepalive time NUMBER")},
+		EFFECT(TIMER), BIRD("keepalive time NUMBER")},
 	/*
 	 * Time between two attempts to connect; each is varied by up to 25 % at random. Unit:
 	 * seconds.
 	 */
 	{"connect_retry_s", config_take_u32, offsetof(struct config_timers, connect_retry_s), 1,
-		65535, .def = 10, .effect = EFFECT_TIMER,
+		65535, .def = 10, EFFECT(TIMER),
 		VRP_LINE("timer connect-retry NUMBER",
 			"interval between attempts to connect, in seconds"),
 		FRR("timers connect NUMBER"), BIRD("connect retry time NUMBER")},
@@ -48,22 +48,22 @@ static const struct config_key timer_keys[] = {
 	 * established. An administrative reset has no idle time. Unit: seconds.
 	 */
 	{"idle_hold_s", config_take_u32, offsetof(struct config_timers, idle_hold_s), 1, 3600,
-		.def = 1, .effect = EFFECT_TIMER},
+		.def = 1, EFFECT(TIMER)},
 	/* Hold time while keeld waits for the peer's OPEN. Unit: seconds. */
 	{"open_sent_hold_s", config_take_u32, offsetof(struct config_timers, open_sent_hold_s), 1,
-		65535, .def = 240, .effect = EFFECT_TIMER, BIRD("startup hold time NUMBER")},
+		65535, .def = 240, EFFECT(TIMER), BIRD("startup hold time NUMBER")},
 	/*
 	 * The session ends when the peer accepts no data for this time (RFC 9687). Unit:
 	 * seconds. Default: 480, or twice the negotiated hold time where that is more.
 	 */
 	{"send_hold_s", config_take_u32, offsetof(struct config_timers, send_hold_s), 1, 65535,
-		.effect = EFFECT_TIMER},
+		EFFECT(TIMER)},
 	/*
 	 * Shortest time between two advertisements of changed routes to the peer (RFC 4271
 	 * 9.2.1.1). 0: changes are advertised at once. Unit: seconds.
 	 */
 	{"min_advertisement_s", config_take_u32,
-		offsetof(struct config_timers, min_advertisement_s), 0, 600, .effect = EFFECT_TIMER,
+		offsetof(struct config_timers, min_advertisement_s), 0, 600, EFFECT(TIMER),
 		VRP_LINE("route-update-interval NUMBER",
 			"least interval between announcements, in seconds"),
 		FRR("advertisement-interval NUMBER")},
@@ -72,7 +72,7 @@ static const struct config_key timer_keys[] = {
 	 * seconds.
 	 */
 	{"stale_refresh_s", config_take_u32, offsetof(struct config_timers, stale_refresh_s), 1,
-		65535, .def = 600, .effect = EFFECT_TIMER},
+		65535, .def = 600, EFFECT(TIMER)},
 	/*
 	 * Long-lived graceful restart as helper (RFC 9494): after the restart time, routes of the peer
 	 * stay for this time, or for the time of the peer if that is shorter, with the community
@@ -81,8 +81,7 @@ static const struct config_key timer_keys[] = {
 	 * session does not offer the capability. Unit: seconds.
 	 */
 	{"long_lived_stale_time", config_take_u32,
-		offsetof(struct config_timers, long_lived_stale_time), 0, 16777215,
-		.effect = EFFECT_TIMER},
+		offsetof(struct config_timers, long_lived_stale_time), 0, 16777215, EFFECT(TIMER)},
 };
 
 static void
@@ -111,20 +110,20 @@ static const struct config_key slow_peer_keys[] = {
 	 * wait for the peer. 0 turns this limit off. Unit: seconds.
 	 */
 	{"absolute_s", config_take_u32, offsetof(struct config_slow_peer, absolute_s), 0, 86400,
-		.effect = EFFECT_COMMIT},
+		EFFECT(COMMIT)},
 	/*
 	 * The peer is slow when it is this far behind the peers with the same routes and export
 	 * rules. 0 turns this limit off. Unit: seconds.
 	 */
 	{"relative_s", config_take_u32, offsetof(struct config_slow_peer, relative_s), 0, 86400,
-		.def = 300, .effect = EFFECT_COMMIT},
+		.def = 300, EFFECT(COMMIT)},
 	/*
 	 * The peer is no longer slow after this time, and detection starts again. Earlier, the
 	 * peer is no longer slow when it has caught up and has stayed so for the smaller of the
 	 * two limits. Unit: seconds.
 	 */
 	{"switch_back_s", config_take_u32, offsetof(struct config_slow_peer, switch_back_s), 1,
-		86400, .def = 3600, .effect = EFFECT_COMMIT},
+		86400, .def = 3600, EFFECT(COMMIT)},
 };
 
 static void
@@ -142,8 +141,7 @@ take_slow_peer(CONFIG_TAKE_ARGS)
  */
 static const struct config_key capability_keys[] = {
 	/* Route refresh (RFC 2918): either side can ask the other for all routes again. */
-	{"route_refresh", config_take_bool, CAPABILITY(route_refresh), .def = true,
-		.effect = EFFECT_RESET,
+	{"route_refresh", config_take_bool, CAPABILITY(route_refresh), .def = true, EFFECT(RESET),
 		LINE("capability-advertise route-refresh",
 			"route refresh (RFC 2918); offered by default"),
 		BIRD("enable route refresh")},
@@ -152,25 +150,23 @@ static const struct config_key capability_keys[] = {
 	 * between are removed.
 	 */
 	{"enhanced_route_refresh", config_take_bool, CAPABILITY(enhanced_route_refresh),
-		.def = true, .effect = EFFECT_RESET, BIRD("enable enhanced route refresh")},
+		.def = true, EFFECT(RESET), BIRD("enable enhanced route refresh")},
 	/* AS numbers of four octets (RFC 6793). */
-	{"four_octet_as", config_take_bool, CAPABILITY(four_octet_as), .def = true,
-		.effect = EFFECT_RESET},
+	{"four_octet_as", config_take_bool, CAPABILITY(four_octet_as), .def = true, EFFECT(RESET)},
 	/* Messages of up to 65,535 octets (RFC 8654). */
 	{"extended_message", config_take_bool, CAPABILITY(extended_message), .def = true,
-		.effect = EFFECT_RESET, BIRD("enable extended messages")},
+		EFFECT(RESET), BIRD("enable extended messages")},
 	/*
 	 * Graceful restart (RFC 4724, RFC 8538), the helper's part: routes of a peer that
 	 * restarts stay in use as stale routes. The capability of keeld lists all families of the
 	 * session, because keelfwd forwards while keeld restarts; without a data plane none.
 	 */
 	{"graceful_restart", config_take_bool, CAPABILITY(graceful_restart), .def = true,
-		.effect = EFFECT_RESET},
+		EFFECT(RESET)},
 	/* Several paths for one prefix (RFC 7911). */
 	{"add_path", config_take_unsupported},
 	/* IPv4 routes with IPv6 next hops (RFC 8950). */
-	{"extended_next_hop", config_take_bool, CAPABILITY(extended_next_hop),
-		.effect = EFFECT_RESET},
+	{"extended_next_hop", config_take_bool, CAPABILITY(extended_next_hop), EFFECT(RESET)},
 };
 
 static void
@@ -245,28 +241,28 @@ static const struct config_key max_prefixes_keys[] = {
 	 * rejects count as well. Unit: prefixes.
 	 */
 	{"limit", config_take_u32, offsetof(struct config_family, max_prefixes), 1, UINT32_MAX,
-		true, .effect = EFFECT_COMMIT},
+		true, EFFECT(COMMIT)},
 	/*
 	 * What happens beyond `limit`. `shutdown` ends the session with Cease / Maximum Number
 	 * of Prefixes. `discard` drops further prefixes and keeps the session. `warning` stores
 	 * them. All three raise the alarm `max-prefixes`. Default: shutdown.
 	 */
 	{"action", take_max_prefixes_action, offsetof(struct config_family, max_prefixes_action),
-		.effect = EFFECT_COMMIT},
+		EFFECT(COMMIT)},
 	/*
 	 * Share of `limit` from which the alarm `max-prefixes` is raised. Unit: percent of
 	 * `limit`.
 	 */
 	{"threshold_percent", config_take_u8,
 		offsetof(struct config_family, max_prefixes_threshold), 1, 100, .def = 80,
-		.effect = EFFECT_COMMIT},
+		EFFECT(COMMIT)},
 	/*
 	 * Time after a `shutdown` until the session is established again. Only valid with
 	 * `action` `shutdown`. Unit: seconds. Default: the peer stays down until an operator
 	 * resets the peer or changes the limit.
 	 */
 	{"restart_s", config_take_u32, offsetof(struct config_family, max_prefixes_restart_s), 1,
-		86400, .effect = EFFECT_COMMIT},
+		86400, EFFECT(COMMIT)},
 };
 
 static void
@@ -302,21 +298,21 @@ take_max_prefixes_out_action(CONFIG_TAKE_ARGS)
 static const struct config_key max_prefixes_out_keys[] = {
 	/* Largest number of advertised prefixes. Unit: prefixes. */
 	{"limit", config_take_u32, offsetof(struct config_family, max_prefixes_out), 1, UINT32_MAX,
-		true, .effect = EFFECT_COMMIT},
+		true, EFFECT(COMMIT)},
 	/*
 	 * What happens beyond `limit`. `warning` advertises the prefixes. `shutdown` ends the
 	 * session before a further prefix is sent, and the peer stays down until an operator
 	 * resets the peer or changes the limit. Both raise the alarm `max-prefixes-out`. Default: warning.
 	 */
 	{"action", take_max_prefixes_out_action,
-		offsetof(struct config_family, max_prefixes_out_action), .effect = EFFECT_COMMIT},
+		offsetof(struct config_family, max_prefixes_out_action), EFFECT(COMMIT)},
 	/*
 	 * Share of `limit` from which the alarm `max-prefixes-out` is raised. Unit: percent of
 	 * `limit`.
 	 */
 	{"threshold_percent", config_take_u8,
 		offsetof(struct config_family, max_prefixes_out_threshold), 1, 100, .def = 80,
-		.effect = EFFECT_COMMIT},
+		EFFECT(COMMIT)},
 };
 
 static void
@@ -369,16 +365,16 @@ static const struct config_key blackhole_keys[] = {
 	 * permits; `ge` and `le` of the entries do not count.
 	 */
 	{"prefix_list", take_prefix_list_name, offsetof(struct config_blackhole, prefix_list), 0, 0,
-		true, .effect = EFFECT_IMPORT},
+		true, EFFECT(IMPORT)},
 	/* Shortest length of the prefix. Unit: bits. Default: 32 for IPv4, 128 for IPv6. */
 	{"min_length", config_take_u8, offsetof(struct config_blackhole, min_length), 1, 128,
-		.effect = EFFECT_IMPORT},
+		EFFECT(IMPORT)},
 	/*
 	 * The community that is added to the route: `no-export` or `no-advertise`. Default:
 	 * no-export.
 	 */
 	{"community", take_blackhole_community, offsetof(struct config_blackhole, community),
-		.effect = EFFECT_IMPORT},
+		EFFECT(IMPORT)},
 };
 
 static void
@@ -414,21 +410,21 @@ take_site(CONFIG_TAKE_ARGS)
 static const struct config_key family_keys[] = {
 	/* `false` disables a family that the group enables. */
 	{"enabled", config_take_bool, offsetof(struct config_family, enabled), .def = true,
-		.effect = EFFECT_RESET, VRP("enable"), FRR("activate")},
+		EFFECT(RESET), VRP("enable"), FRR("activate")},
 	/*
 	 * Route policy for routes from the peer; see keel-policy(7). `accept-all` and
 	 * `deny-all` always exist. Default: an external session accepts nothing (RFC 8212); an
 	 * internal session accepts all.
 	 */
 	{"import_policy", config_take_policy_name, offsetof(struct config_family, import_policy),
-		.effect = EFFECT_IMPORT},
+		EFFECT(IMPORT)},
 	/*
 	 * Route policy for routes to the peer; see keel-policy(7). The policy sees attributes
 	 * before keeld sets next hop and own AS number. Default: an external session sends
 	 * nothing (RFC 8212); an internal session sends all.
 	 */
 	{"export_policy", config_take_policy_name, offsetof(struct config_family, export_policy),
-		.effect = EFFECT_EXPORT},
+		EFFECT(EXPORT)},
 	/*
 	 * Routes of external peers are advertised to this internal peer with the address of
 	 * this router as next hop, VPN routes with a label of this router. No effect on reflected routes (RFC 4456 10) and on external peers, which get the address of this router
@@ -436,20 +432,20 @@ static const struct config_key family_keys[] = {
 	 * `next_hop_unchanged`.
 	 */
 	{"next_hop_self", config_take_bool, offsetof(struct config_family, next_hop_self),
-		.effect = EFFECT_EXPORT, VRP_LINE("next-hop-local", "this router as next hop"),
+		EFFECT(EXPORT), VRP_LINE("next-hop-local", "this router as next hop"),
 		FRR("next-hop-self")},
 	/*
 	 * Routes are advertised to this external peer with the next hop as received, as a route
 	 * server does; the link-local half of an IPv6 next hop only to a peer on the same link (RFC 2545 3). Without this key a VPN route gets a label of this router (RFC 4364 10 b). Not together with `next_hop_self`.
 	 */
 	{"next_hop_unchanged", config_take_bool, offsetof(struct config_family, next_hop_unchanged),
-		.effect = EFFECT_EXPORT, VRP_LINE("next-hop-invariable", "the next hop unchanged"),
+		EFFECT(EXPORT), VRP_LINE("next-hop-invariable", "the next hop unchanged"),
 		FRR("attribute-unchanged next-hop")},
 	/*
 	 * Sends communities of all kinds to the peer. VPN routes always have their extended communities, because of the route targets.
 	 */
 	{"send_communities", config_take_bool, offsetof(struct config_family, send_communities),
-		.def = true, .effect = EFFECT_RESET,
+		.def = true, EFFECT(RESET),
 		LINE("advertise-community", "communities; the default")},
 	/*
 	 * Keeps the routes of the peer as received, rejected routes too. A changed policy is
@@ -458,7 +454,7 @@ static const struct config_key family_keys[] = {
 	 * without route refresh is reset once.
 	 */
 	{"keep_all_routes", config_take_bool, offsetof(struct config_family, keep_all_routes),
-		.effect = EFFECT_IMPORT,
+		EFFECT(IMPORT),
 		VRP_LINE("keep-all-routes", "keep all routes as received, so that a new policy "
 					    "applies without asking the peer"),
 		FRR("soft-reconfiguration inbound")},
@@ -473,14 +469,14 @@ static const struct config_key family_keys[] = {
 	 * also a private `router.asn` behind `local_as`. External peers only.
 	 */
 	{"remove_private_as", config_take_bool, offsetof(struct config_family, remove_private_as),
-		.effect = EFFECT_EXPORT, LINE("public-as-only", "no private AS numbers"),
+		EFFECT(EXPORT), LINE("public-as-only", "no private AS numbers"),
 		FRR("remove-private-AS all")},
 	/*
 	 * How often `router.asn` and `local_as` may each occur in the AS path of a route from the
 	 * peer. A route with more is refused as a loop.
 	 */
 	{"allow_as_in", config_take_u8, offsetof(struct config_family, allow_as_in), 0, 255,
-		.effect = EFFECT_IMPORT,
+		EFFECT(IMPORT),
 		VRP_LINE("allow-as-loop [NUMBER=1]",
 			"accept AS paths that hold this AS number, so many times"),
 		FRR("allowas-in [NUMBER=3]")},
@@ -488,7 +484,7 @@ static const struct config_key family_keys[] = {
 	 * In AS paths advertised to the peer, replaces the AS number of the peer by the AS number of this router. External peers only.
 	 */
 	{"as_override", config_take_bool, offsetof(struct config_family, as_override),
-		.effect = EFFECT_EXPORT,
+		EFFECT(EXPORT),
 		VRP_LINE("substitute-as", "this AS number in place of the AS number of the peer"),
 		FRR("as-override")},
 	/*
@@ -497,14 +493,14 @@ static const struct config_key family_keys[] = {
 	 * policy all the same (RFC 8212).
 	 */
 	{"default_originate", config_take_bool, offsetof(struct config_family, default_originate),
-		.effect = EFFECT_EXPORT, VRP_LINE("default-route-advertise", "a default route"),
+		EFFECT(EXPORT), VRP_LINE("default-route-advertise", "a default route"),
 		FRR("default-originate")},
 	/*
 	 * Site of origin (an extended community). Routes from the peer get the community before the import policy; routes with the community are not
 	 * advertised to the peer. For the peers of a site with several links. Default: none.
 	 */
 	{"site_of_origin", take_site, offsetof(struct config_family, site_of_origin),
-		.effect = EFFECT_RESET},
+		EFFECT(RESET)},
 };
 
 /* The key is the name of the family. */
@@ -525,7 +521,7 @@ take_family(CONFIG_TAKE_ARGS)
 static const struct config_key rt_constraint_keys[] = {
 	/* `false` disables a family that the group enables. */
 	{"enabled", config_take_bool, offsetof(struct config_peer, rt_constraint), .def = true,
-		.effect = EFFECT_RESET},
+		EFFECT(RESET)},
 };
 
 static void
@@ -649,13 +645,13 @@ static const struct config_key graceful_shutdown_keys[] = {
 	 * Routes from this external peer with the community GRACEFUL_SHUTDOWN get LOCAL_PREF 0,
 	 * whatever the import policy sets. No effect on internal peers.
 	 */
-	{"honour", config_take_bool, PEER(graceful_shutdown.honour), .effect = EFFECT_IMPORT},
+	{"honour", config_take_bool, PEER(graceful_shutdown.honour), EFFECT(IMPORT)},
 	/*
 	 * Before maintenance of the session: an external peer gets all routes with the community
 	 * GRACEFUL_SHUTDOWN, and its own routes get LOCAL_PREF 0; an internal peer gets all routes with
 	 * LOCAL_PREF 0.
 	 */
-	{"send", config_take_bool, PEER(graceful_shutdown.send), .effect = EFFECT_IMPORT},
+	{"send", config_take_bool, PEER(graceful_shutdown.send), EFFECT(IMPORT)},
 };
 
 static void
@@ -673,33 +669,33 @@ static const struct config_key shared_peer_keys[] = {
 	 * AS number of the peer. A peer with the AS number of this router is internal; any peer with a different number is external. Default:
 	 * none; the peer or its group must have the key.
 	 */
-	{"asn", config_take_asn, PEER(asn), .effect = EFFECT_RESET},
+	{"asn", config_take_asn, PEER(asn), EFFECT(RESET)},
 	/* Text for operators, shown by `show bgp peer`. Default: none. */
-	{"description", config_take_text, PEER(description), 0, 4096, .effect = EFFECT_NONE,
+	{"description", config_take_text, PEER(description), 0, 4096, EFFECT(NONE),
 		VRP_LINE("description TEXT", "text for people"), FRR("description TEXT"),
 		BIRD("description TEXT")},
 	/* Waits for the peer to connect and never connects to the peer. */
-	{"passive", config_take_bool, PEER(passive), .effect = EFFECT_COMMIT,
+	{"passive", config_take_bool, PEER(passive), EFFECT(COMMIT),
 		VRP_LINE("listen-only", "wait for the peer to connect"), FRR("passive"),
 		BIRD("passive")},
 	/*
 	 * Keeps the session down. A session that is up ends with Cease / Administrative
 	 * Shutdown.
 	 */
-	{"shutdown", config_take_bool, PEER(shutdown), .effect = EFFECT_RESET,
+	{"shutdown", config_take_bool, PEER(shutdown), EFFECT(RESET),
 		VRP_LINE("ignore", "keep the session down"), BIRD("disabled")},
 	/*
 	 * Local address of the session. The address must have the family of the peer's address; a
 	 * link-local address needs the same port. Default: the kernel chooses.
 	 */
-	{"source", take_source, PEER(source), .effect = EFFECT_RESET,
+	{"source", take_source, PEER(source), EFFECT(RESET),
 		LINE("connect-interface ADDRESS", "local address of the session")},
 	/*
 	 * The peer may be several hops away; the value is the TTL of packets to the peer. The
 	 * next hops of the peer's routes then need not be on a connected subnet. Default:
 	 * external peers are on a connected subnet (TTL 1); internal peers may be anywhere.
 	 */
-	{"multihop", config_take_u8, PEER(multihop), 1, 255, .effect = EFFECT_RESET,
+	{"multihop", config_take_u8, PEER(multihop), 1, 255, EFFECT(RESET),
 		VRP_LINE("ebgp-max-hop [NUMBER=255]", "largest number of hops to the peer"),
 		FRR("ebgp-multihop [NUMBER=255]")},
 	/*
@@ -709,7 +705,7 @@ static const struct config_key shared_peer_keys[] = {
 	 * hops are on a lost link are not valid in either case. Default: true for an external peer
 	 * on a connected subnet without `multihop`, else false.
 	 */
-	{"link_sensitive", take_link_sensitive, PEER(link_sensitive), .effect = EFFECT_COMMIT},
+	{"link_sensitive", take_link_sensitive, PEER(link_sensitive), EFFECT(COMMIT)},
 	/* Capabilities that keeld sends in OPEN. */
 	{"capabilities", take_capabilities},
 	/* Timers of the session. */
@@ -720,7 +716,7 @@ static const struct config_key shared_peer_keys[] = {
 	 * Generalized TTL security (RFC 5082): packets to the peer have TTL 255, and packets
 	 * from the peer must arrive with TTL 255. Not together with `multihop`.
 	 */
-	{"gtsm", config_take_bool, PEER(gtsm), .effect = EFFECT_RESET,
+	{"gtsm", config_take_bool, PEER(gtsm), EFFECT(RESET),
 		LINE("valid-ttl-hops", "the peer is directly connected (RFC 5082)"),
 		VRP("valid-ttl-hops 1"), FRR("ttl-security hops 1"), BIRD("ttl security")},
 	/*
@@ -728,7 +724,7 @@ static const struct config_key shared_peer_keys[] = {
 	 * length of the TCP options. The connection of a peer is agreed before keeld knows the peer, so a listener takes the smallest value of the peers
 	 * and ranges of its family and VPN instance. Unit: octets. Default: by the MTU of the link and of the path.
 	 */
-	{"tcp_mss", config_take_u16, PEER(tcp_mss), 88, 32767, .effect = EFFECT_RESET,
+	{"tcp_mss", config_take_u16, PEER(tcp_mss), 88, 32767, EFFECT(RESET),
 		VRP_LINE("tcp-mss NUMBER", "largest TCP segment of the session, in octets"),
 		FRR("tcp-mss NUMBER")},
 	/*
@@ -736,25 +732,23 @@ static const struct config_key shared_peer_keys[] = {
 	 * password (mode 0600); all answers, differences and logs show `***`. `***` in an
 	 * edited document means that the password is unchanged. Default: none.
 	 */
-	{"password", take_password, PEER(password), .effect = EFFECT_RESET},
+	{"password", take_password, PEER(password), EFFECT(RESET)},
 	/*
 	 * AS number of this router towards an external peer, in place of `router.asn`.
 	 * The AS path of advertised routes begins with this number, followed by `router.asn`.
 	 * Default: `router.asn`.
 	 */
-	{"local_as", config_take_asn, PEER(local_as), .effect = EFFECT_RESET,
+	{"local_as", config_take_asn, PEER(local_as), EFFECT(RESET),
 		LINE("fake-as AS-NUMBER", "AS number of this router towards the peer")},
 	/* The internal peer is a client of this route reflector (RFC 4456). */
-	{"route_reflector_client", config_take_bool, PEER(route_reflector_client),
-		.effect = EFFECT_RESET, LINE("reflect-client", "client of this route reflector"),
-		BIRD("rr client")},
+	{"route_reflector_client", config_take_bool, PEER(route_reflector_client), EFFECT(RESET),
+		LINE("reflect-client", "client of this route reflector"), BIRD("rr client")},
 	/*
 	 * A route from an external peer whose AS path does not begin with the AS number of the
 	 * peer is treated as withdrawn (RFC 4271 6.3). Set `false` where the peer is a route
 	 * server.
 	 */
-	{"enforce_first_as", config_take_bool, PEER(enforce_first_as), .def = true,
-		.effect = EFFECT_IMPORT,
+	{"enforce_first_as", config_take_bool, PEER(enforce_first_as), .def = true, EFFECT(IMPORT),
 		LINE("check-first-as",
 			"the AS number of the peer must be first in AS paths; the default"),
 		FRR("enforce-first-as"), BIRD("enforce first as")},
@@ -762,14 +756,13 @@ static const struct config_key shared_peer_keys[] = {
 	 * Accepts routes with an AS_SET or AS_CONFED_SET in the AS path. With `false` such a route
 	 * is treated as withdrawn under the cause `as-set` (RFC 9774 3).
 	 */
-	{"allow_as_sets", config_take_bool, PEER(allow_as_sets), .def = true,
-		.effect = EFFECT_IMPORT},
+	{"allow_as_sets", config_take_bool, PEER(allow_as_sets), .def = true, EFFECT(IMPORT)},
 	/*
 	 * The external peer is a client of this route server (RFC 7947): AS path, next hop and
 	 * MED are advertised as received. The peer must accept an AS path that begins with the number of a third router.
 	 */
-	{"route_server_client", config_take_bool, PEER(route_server_client),
-		.effect = EFFECT_EXPORT, BIRD("rs client")},
+	{"route_server_client", config_take_bool, PEER(route_server_client), EFFECT(EXPORT),
+		BIRD("rs client")},
 	/* Graceful shutdown of the session (RFC 8326). */
 	{"graceful_shutdown", take_graceful_shutdown},
 	/*
@@ -780,13 +773,12 @@ static const struct config_key shared_peer_keys[] = {
 	 * clients of a route server alone, and a route that leaked is refused under the cause
 	 * `route-leak`. Default: none.
 	 */
-	{"role", take_role, PEER(role), .effect = EFFECT_RESET},
+	{"role", take_role, PEER(role), EFFECT(RESET)},
 	/*
 	 * The session is refused unless the peer announces a role (RFC 9234 4.2). No effect
 	 * without `role`.
 	 */
-	{"role_strict", config_take_bool, PEER(role_strict), .effect = EFFECT_RESET,
-		BIRD("require roles")},
+	{"role_strict", config_take_bool, PEER(role_strict), EFFECT(RESET), BIRD("require roles")},
 	/* When the peer is slow. */
 	{"slow_peer", take_slow_peer, PEER(slow_peer)},
 };
@@ -799,13 +791,13 @@ static const struct config_key peer_keys[] = {
 	 * Address of the peer. A link-local address is written with its port, as
 	 * `fe80::2%east`. An address of this router is a fault. A changed address removes the peer and adds a new peer.
 	 */
-	{"address", take_peer_address, 0, 0, 0, true, .effect = EFFECT_RESET},
+	{"address", take_peer_address, 0, 0, 0, true, EFFECT(RESET)},
 	/* TCP port of the peer. */
-	{"port", config_take_u16, PEER(tcp_port), 1, 65535, .def = 179, .effect = EFFECT_RESET},
+	{"port", config_take_u16, PEER(tcp_port), 1, 65535, .def = 179, EFFECT(RESET)},
 	/* Group whose keys the peer inherits. Default: none. */
-	{"group", take_group_name, PEER(group), .effect = EFFECT_COMMIT},
+	{"group", take_group_name, PEER(group), EFFECT(COMMIT)},
 	/* VPN instance of the session. Default: default. */
-	{"vrf", config_take_vrf, PEER(vrf), .effect = EFFECT_COMMIT},
+	{"vrf", config_take_vrf, PEER(vrf), EFFECT(COMMIT)},
 	{.include = shared_peer_keys, .include_count = COUNT(shared_peer_keys)},
 };
 
@@ -814,7 +806,7 @@ static const struct config_key peer_keys[] = {
  */
 static const struct config_key group_keys[] = {
 	/* Name of the group. */
-	{"name", config_take_name, PEER(group), 0, 0, true, .effect = EFFECT_COMMIT},
+	{"name", config_take_name, PEER(group), 0, 0, true, EFFECT(COMMIT)},
 	{.include = shared_peer_keys, .include_count = COUNT(shared_peer_keys)},
 };
 
@@ -1187,18 +1179,17 @@ take_prefix(CONFIG_TAKE_ARGS)
  */
 static const struct config_key range_keys[] = {
 	/* Addresses that may connect. */
-	{"prefix", take_prefix, offsetof(struct config_range, prefix), 0, 0, true,
-		.effect = EFFECT_COMMIT},
+	{"prefix", take_prefix, offsetof(struct config_range, prefix), 0, 0, true, EFFECT(COMMIT)},
 	/* Group whose keys the dynamic peers get. */
 	{"group", take_group_name, offsetof(struct config_range, group), 0, 0, true,
-		.effect = EFFECT_COMMIT},
+		EFFECT(COMMIT)},
 	/*
 	 * AS number that the dynamic peers must have. Default: the AS number of the group; without
 	 * one, any AS number is accepted.
 	 */
-	{"asn", config_take_asn, offsetof(struct config_range, asn), .effect = EFFECT_COMMIT},
+	{"asn", config_take_asn, offsetof(struct config_range, asn), EFFECT(COMMIT)},
 	/* VPN instance of the sessions. Default: default. */
-	{"vrf", config_take_vrf, offsetof(struct config_range, vrf), .effect = EFFECT_COMMIT},
+	{"vrf", config_take_vrf, offsetof(struct config_range, vrf), EFFECT(COMMIT)},
 };
 
 /* The keys of the group, as for a peer without keys but `asn`. Strings are lent from the document. */
@@ -1266,9 +1257,9 @@ take_ranges(CONFIG_TAKE_ARGS)
 static const struct config_key network_keys[] = {
 	/* The prefix. */
 	{"prefix", take_prefix, offsetof(struct config_network, prefix), 0, 0, true,
-		.effect = EFFECT_COMMIT},
+		EFFECT(COMMIT)},
 	/* VPN instance of the prefix. Default: default. */
-	{"vrf", config_take_vrf, offsetof(struct config_network, vrf), .effect = EFFECT_COMMIT},
+	{"vrf", config_take_vrf, offsetof(struct config_network, vrf), EFFECT(COMMIT)},
 	/* Originates the prefix only while the table has a route to it. */
 	{"require_route", config_take_unsupported},
 };
@@ -1332,16 +1323,15 @@ take_redistribute_source(CONFIG_TAKE_ARGS)
 static const struct config_key redistribute_keys[] = {
 	/* The source. */
 	{"source", take_redistribute_source, offsetof(struct config_redistribute, source), 0, 0,
-		true, .effect = EFFECT_COMMIT},
+		true, EFFECT(COMMIT)},
 	/* VPN instance of the routes. Default: default. */
-	{"vrf", config_take_vrf, offsetof(struct config_redistribute, vrf),
-		.effect = EFFECT_COMMIT},
+	{"vrf", config_take_vrf, offsetof(struct config_redistribute, vrf), EFFECT(COMMIT)},
 	/*
 	 * Route policy for the routes; see keel-policy(7). Default: all routes of the source
 	 * are originated.
 	 */
 	{"policy", config_take_policy_name, offsetof(struct config_redistribute, policy),
-		.effect = EFFECT_COMMIT},
+		EFFECT(COMMIT)},
 };
 
 static void
@@ -1376,19 +1366,19 @@ static const struct config_key bgp_keys[] = {
 	 * at once. Unit: seconds.
 	 */
 	{"policy_change_delay_s", config_take_u32, offsetof(struct config, policy_change_delay_s),
-		0, 86400, .effect = EFFECT_COMMIT},
+		0, 86400, EFFECT(COMMIT)},
 	/*
 	 * Longest time by which later changes can extend the delay. Unit: seconds.
 	 */
 	{"policy_change_max_delay_s", config_take_u32,
 		offsetof(struct config, policy_change_max_delay_s), 0, 86400, .def = 30,
-		.effect = EFFECT_COMMIT},
+		EFFECT(COMMIT)},
 	/*
 	 * Longest time for which a path that a commit rejects stays in use while the destination has no second path and the commit is not
 	 * complete for all peers. 0: rejected paths are removed at once. Unit: seconds.
 	 */
 	{"commit_hold_s", config_take_u32, offsetof(struct config, commit_hold_s), 0, 3600,
-		.def = 30, .effect = EFFECT_COMMIT},
+		.def = 30, EFFECT(COMMIT)},
 	/* Groups of peers. */
 	{"groups", take_groups},
 	/* Peers. */
@@ -1397,27 +1387,27 @@ static const struct config_key bgp_keys[] = {
 	 * Checks whether next hops are reachable. `false` treats every next hop as reachable.
 	 */
 	{"next_hop_tracking", config_take_bool, offsetof(struct config, next_hop_tracking),
-		.def = true, .effect = EFFECT_RESTART},
+		.def = true, EFFECT(RESTART)},
 	/* A default route may resolve next hops. */
 	{"resolve_via_default", config_take_bool, offsetof(struct config, resolve_via_default),
-		.effect = EFFECT_COMMIT},
+		EFFECT(COMMIT)},
 	/*
 	 * Largest number of equal paths that forward packets together (ECMP). Unit: paths.
 	 */
 	{"max_paths", config_take_u32, offsetof(struct config, max_paths), 1, PATHS_MAX, .def = 1,
-		.effect = EFFECT_COMMIT},
+		EFFECT(COMMIT)},
 	/*
 	 * Before maintenance of the router: all sessions advertise as with
 	 * `graceful_shutdown.send`. Received routes stay as they are.
 	 */
 	{"graceful_shutdown", config_take_bool, offsetof(struct config, graceful_shutdown),
-		.effect = EFFECT_EXPORT},
+		EFFECT(EXPORT)},
 	/*
 	 * A route whose AS path has more AS numbers, those in sets included, is treated as
 	 * withdrawn. Unit: AS numbers.
 	 */
 	{"max_as_path_length", config_take_u32, offsetof(struct config, max_as_path_length), 1,
-		65535, .def = 254, .effect = EFFECT_IMPORT},
+		65535, .def = 254, EFFECT(IMPORT)},
 	/*
 	 * Bound on withdrawn destinations whose withdrawal has not been sent to all peers, for
 	 * each table of each RIB thread. Beyond the bound, the session of a peer that has read less
@@ -1425,13 +1415,12 @@ static const struct config_key bgp_keys[] = {
 	 * Unit: destinations. Default: an eighth of the destinations of the table, at least 65,536.
 	 */
 	{"tombstones_max", config_take_u32, offsetof(struct config, tombstones_max), 1024, 1u << 30,
-		.effect = EFFECT_COMMIT},
+		EFFECT(COMMIT)},
 	/*
 	 * Cluster identifier of this route reflector (RFC 4456), written as an IPv4 address
 	 * other than 0.0.0.0 or as an integer. Default: `router.router_id`.
 	 */
-	{"cluster_id", take_cluster_id, offsetof(struct config, cluster_id),
-		.effect = EFFECT_IMPORT},
+	{"cluster_id", take_cluster_id, offsetof(struct config, cluster_id), EFFECT(IMPORT)},
 	/* Sources whose routes are originated in BGP. */
 	{"redistribute", take_redistribute},
 	/* The same as `preference` in the root of the document. */
@@ -1443,7 +1432,7 @@ static const struct config_key bgp_keys[] = {
 	 * when the limit becomes smaller. Unit: peers.
 	 */
 	{"listen_limit", config_take_u32, offsetof(struct config, listen_limit), 1, 65535,
-		.def = 100, .effect = EFFECT_COMMIT},
+		.def = 100, EFFECT(COMMIT)},
 	/* Aggregate routes. */
 	{"aggregates", config_take_unsupported},
 	/* Advertises a route only when the forwarding tables have the route. */

@@ -35,26 +35,26 @@ take_views(CONFIG_TAKE_ARGS)
 static const struct config_key bmp_keys[] = {
 	/* Address of the collector. */
 	{"address", take_collector_address, offsetof(struct config_bmp, addr), 0, 0, true,
-		.effect = EFFECT_COMMIT},
+		EFFECT(COMMIT)},
 	/* TCP port of the collector. */
 	{"port", config_take_u16, offsetof(struct config_bmp, port), 1, 65535, .def = 1790,
-		.effect = EFFECT_COMMIT},
+		EFFECT(COMMIT)},
 	/*
 	 * The tables to send, as in `rib.routes`: `adj-in-pre` (received routes of families with
 	 * `keep_all_routes`), `adj-in` (after import policy), `loc` (RFC 9069), `adj-out` (as
 	 * advertised, RFC 8671), `adj-out-pre` (the best route, for each peer but its source).
 	 * Default: `["adj-in", "loc"]`.
 	 */
-	{"views", take_views, offsetof(struct config_bmp, views), .effect = EFFECT_COMMIT},
+	{"views", take_views, offsetof(struct config_bmp, views), EFFECT(COMMIT)},
 	/* Interval of Statistics Reports. 0: none. Unit: seconds. */
 	{"statistics_s", config_take_u32, offsetof(struct config_bmp, statistics_s), 0, 86400,
-		.def = 60, .effect = EFFECT_COMMIT},
+		.def = 60, EFFECT(COMMIT)},
 	/*
 	 * A collector that accepts no octets for this time is disconnected; the next connection
 	 * begins with all tables. Unit: seconds.
 	 */
 	{"stall_s", config_take_u32, offsetof(struct config_bmp, stall_s), 1, 3600, .def = 30,
-		.effect = EFFECT_COMMIT},
+		EFFECT(COMMIT)},
 };
 
 static void

@@ -66,6 +66,7 @@ struct config_key {
 	size_t include_count;
 };
 
+#define EFFECT(when) .effect = EFFECT_##when
 /*
  * Lines that set a key of a peer, after `peer NAME`, `neighbor NAME` or in a protocol of BIRD: words, and a value: NUMBER, [NUMBER=n] (n without
  * the word), AS-NUMBER, ADDRESS, TEXT; without a value the key is true. LINE: of keelctl, with the help for its last word; VRP, FRR, BIRD: of

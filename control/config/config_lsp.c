@@ -66,35 +66,33 @@ take_out_labels(CONFIG_TAKE_ARGS)
  */
 static const struct config_key lsp_keys[] = {
 	/* Name of the path. */
-	{"name", config_take_name, offsetof(struct config_lsp, name), 0, 0, true,
-		.effect = EFFECT_COMMIT},
+	{"name", config_take_name, offsetof(struct config_lsp, name), 0, 0, true, EFFECT(COMMIT)},
 	/*
 	 * Label of the packets, from 524288 to 1048575; keeld allocates lower labels.
 	 * Default: none; `destination` is required.
 	 */
 	{"in_label", config_take_u32, offsetof(struct config_lsp, in_label), 524288, 1048575,
-		.effect = EFFECT_COMMIT},
+		EFFECT(COMMIT)},
 	/*
 	 * Packets of VPN routes whose BGP next hop is in this prefix take the path. The longest
 	 * prefix decides. Default: none; `in_label` is required.
 	 */
-	{"destination", take_destination, offsetof(struct config_lsp, destination),
-		.effect = EFFECT_COMMIT},
+	{"destination", take_destination, offsetof(struct config_lsp, destination), EFFECT(COMMIT)},
 	/*
 	 * Next router of the path: an address on a connected subnet, or an address resolved by a
 	 * route. Default: none; `vrf` is required.
 	 */
-	{"next_hop", take_next_hop, offsetof(struct config_lsp, next_hop), .effect = EFFECT_COMMIT},
+	{"next_hop", take_next_hop, offsetof(struct config_lsp, next_hop), EFFECT(COMMIT)},
 	/*
 	 * Labels that the packets get, outermost first, at most 6. They replace `in_label`. 3
 	 * (implicit null) alone means the same as no label. Default: none.
 	 */
-	{"out_labels", take_out_labels, .effect = EFFECT_COMMIT},
+	{"out_labels", take_out_labels, EFFECT(COMMIT)},
 	/*
 	 * VPN instance in which packets are looked up after `in_label` is removed. Default: none;
 	 * `next_hop` is required.
 	 */
-	{"vrf", config_take_vrf, offsetof(struct config_lsp, vrf), .effect = EFFECT_COMMIT},
+	{"vrf", config_take_vrf, offsetof(struct config_lsp, vrf), EFFECT(COMMIT)},
 };
 
 static void
@@ -191,17 +189,17 @@ take_tunnel_address(CONFIG_TAKE_ARGS)
 static const struct config_key tunnel_keys[] = {
 	/* Name of the tunnel. */
 	{"name", config_take_name, offsetof(struct config_tunnel, name), 0, 0, true,
-		.effect = EFFECT_COMMIT},
+		EFFECT(COMMIT)},
 	/*
 	 * The remote edge router: an IPv4 address, resolved by a route of `default`. Packets of VPN
 	 * routes with this BGP next hop take the tunnel. Labelled packets in UDP are accepted from
 	 * this address, on ports of `default` with `mpls` alone.
 	 */
 	{"destination", take_tunnel_address, offsetof(struct config_tunnel, destination), 0, 0,
-		true, .effect = EFFECT_COMMIT},
+		true, EFFECT(COMMIT)},
 	/* An IPv4 address of this router in `default`: the source of the packets. */
 	{"source", take_tunnel_address, offsetof(struct config_tunnel, source), 0, 0, true,
-		.effect = EFFECT_COMMIT},
+		EFFECT(COMMIT)},
 };
 
 static void

@@ -90,16 +90,16 @@ static const struct config_key mrt_keys[] = {
 	 * strftime(3) for the begin of the interval in UTC: `%Y %m %d %H %M %S %s %j %y %F %T %R %%`. A dump replaces an
 	 * earlier file of the same name; messages are appended to such a file.
 	 */
-	{"file", take_mrt_file, 0, 1, 1024, true, .effect = EFFECT_COMMIT},
+	{"file", take_mrt_file, 0, 1, 1024, true, EFFECT(COMMIT)},
 	/*
 	 * `table`: each interval a dump of the unicast tables of the default VRF (TABLE_DUMP_V2). keeld writes
 	 * the file with the suffix `.tmp` and renames the complete file. `updates`: each message from the peers of the default
 	 * VRF, and changes of their states (BGP4MP), in a new file each interval.
 	 */
-	{"kind", take_kind, offsetof(struct config_mrt, kind), 0, 0, true, .effect = EFFECT_COMMIT},
+	{"kind", take_kind, offsetof(struct config_mrt, kind), 0, 0, true, EFFECT(COMMIT)},
 	/* Intervals begin at multiples of this time since 1970. Unit: seconds. */
 	{"interval_s", config_take_u32, offsetof(struct config_mrt, interval_s), 1, 604800, true,
-		.effect = EFFECT_COMMIT},
+		EFFECT(COMMIT)},
 };
 
 static void

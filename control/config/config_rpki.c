@@ -16,19 +16,19 @@ take_cache_address(CONFIG_TAKE_ARGS)
 static const struct config_key rpki_cache_keys[] = {
 	/* Address of the cache. */
 	{"address", take_cache_address, offsetof(struct config_rpki_cache, addr), 0, 0, true,
-		.effect = EFFECT_COMMIT},
+		EFFECT(COMMIT)},
 	/* TCP port of the cache. */
 	{"port", config_take_u16, offsetof(struct config_rpki_cache, port), 1, 65535, .def = 323,
-		.effect = EFFECT_COMMIT},
+		EFFECT(COMMIT)},
 	/*
 	 * The data of the caches with the lowest value is in use; caches with equal values add up. A
 	 * cache with a higher value is used while no cache with a lower value is synchronized.
 	 */
 	{"preference", config_take_u8, offsetof(struct config_rpki_cache, preference), 0, 255,
-		.def = 100, .effect = EFFECT_COMMIT},
+		.def = 100, EFFECT(COMMIT)},
 	/* Password of TCP MD5 (RFC 2385), at most 80 octets. Default: none. */
 	{"password", config_take_text, offsetof(struct config_rpki_cache, password), 1, 80,
-		.effect = EFFECT_COMMIT},
+		EFFECT(COMMIT)},
 };
 
 static void

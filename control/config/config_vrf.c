@@ -98,14 +98,14 @@ take_max_routes_action(CONFIG_TAKE_ARGS)
 static const struct config_key max_routes_keys[] = {
 	/* Largest number of routes. Unit: routes. */
 	{"limit", config_take_u32, offsetof(struct config_vrf, max_routes), 1, UINT32_MAX, true,
-		.effect = EFFECT_COMMIT},
+		EFFECT(COMMIT)},
 	/*
 	 * Action beyond `limit`. `discard` refuses further imported routes in the instance, until
 	 * there is room again; routes of the instance's own sessions count, and `max_prefixes`
 	 * bounds them. `warning` accepts further routes. Both raise an alarm. Default: discard.
 	 */
 	{"action", take_max_routes_action, offsetof(struct config_vrf, max_routes_action),
-		.effect = EFFECT_COMMIT},
+		EFFECT(COMMIT)},
 };
 
 static void
@@ -134,37 +134,37 @@ take_label_mode(CONFIG_TAKE_ARGS)
  */
 static const struct config_key vrf_keys[] = {
 	/* Name of the instance, at most 10 characters. */
-	{"name", config_take_name, VRF(name), 0, 0, true, .effect = EFFECT_COMMIT},
+	{"name", config_take_name, VRF(name), 0, 0, true, EFFECT(COMMIT)},
 	/*
 	 * Route distinguisher of the VPN routes that the instance exports: an AS number or an IPv4
 	 * address, a colon, and a number, as `64512:1` or `192.0.2.1:1`. Two instances can't have
 	 * equal distinguishers. Default: no distinguisher; the instance exports no route.
 	 */
-	{"rd", take_rd, VRF(rd), .effect = EFFECT_COMMIT},
+	{"rd", take_rd, VRF(rd), EFFECT(COMMIT)},
 	/*
 	 * Route targets, as `64512:1`: the instance imports VPN routes with at least one target of
 	 * the list. Default: no target; the instance imports no route.
 	 */
-	{"import_targets", take_targets, VRF(import_targets), .effect = EFFECT_COMMIT},
+	{"import_targets", take_targets, VRF(import_targets), EFFECT(COMMIT)},
 	/*
 	 * Route targets of exported VPN routes. Only valid with `rd`. Default: no target; the
 	 * instance exports no route.
 	 */
-	{"export_targets", take_targets, VRF(export_targets), .effect = EFFECT_COMMIT},
+	{"export_targets", take_targets, VRF(export_targets), EFFECT(COMMIT)},
 	/*
 	 * Route policy for VPN routes with an import target; see keel-policy(7). Default: all
 	 * routes are imported.
 	 */
-	{"import_policy", config_take_policy_name, VRF(import_policy), .effect = EFFECT_COMMIT},
+	{"import_policy", config_take_policy_name, VRF(import_policy), EFFECT(COMMIT)},
 	/*
 	 * Route policy for exported routes of the instance; see keel-policy(7). Default: all routes
 	 * are exported.
 	 */
-	{"export_policy", config_take_policy_name, VRF(export_policy), .effect = EFFECT_COMMIT},
+	{"export_policy", config_take_policy_name, VRF(export_policy), EFFECT(COMMIT)},
 	/* Limit of routes in the instance, and the action at the limit. Default: no limit. */
 	{"max_routes", take_max_routes},
 	/* How MPLS labels are assigned: one label for the instance (`per-vrf`). Default: per-vrf. */
-	{"label_mode", take_label_mode, .effect = EFFECT_COMMIT},
+	{"label_mode", take_label_mode, EFFECT(COMMIT)},
 };
 
 /* `default` has no keys besides name and description. */

@@ -246,11 +246,9 @@ struct number_range {
 /* A range of numbers. */
 static const struct config_key range_keys[] = {
 	/* Smallest number that matches. Default: 0. */
-	{"ge", config_take_u32, offsetof(struct number_range, ge), 0, UINT32_MAX,
-		.effect = EFFECT_POLICY},
+	{"ge", config_take_u32, offsetof(struct number_range, ge), 0, UINT32_MAX, EFFECT(POLICY)},
 	/* Largest number that matches. Default: 4294967295. */
-	{"le", config_take_u32, offsetof(struct number_range, le), 0, UINT32_MAX,
-		.effect = EFFECT_POLICY},
+	{"le", config_take_u32, offsetof(struct number_range, le), 0, UINT32_MAX, EFFECT(POLICY)},
 };
 
 static void
@@ -407,86 +405,86 @@ static void take_match_all(CONFIG_TAKE_ARGS);
  */
 static const struct config_key match_keys[] = {
 	/* Name of a prefix list that matches the destination. */
-	{"prefix_list", take_match_prefix_list, .effect = EFFECT_POLICY},
+	{"prefix_list", take_match_prefix_list, EFFECT(POLICY)},
 	/* Name of an AS-path list that matches the AS path. */
-	{"as_path_list", take_match_as_path_list, .effect = EFFECT_POLICY},
+	{"as_path_list", take_match_as_path_list, EFFECT(POLICY)},
 	/* Name of a community list that matches a community of the route. */
-	{"community_list", take_match_community_list, .effect = EFFECT_POLICY},
+	{"community_list", take_match_community_list, EFFECT(POLICY)},
 	/* Name of a large community list that matches a large community of the route. */
-	{"large_community_list", take_match_large_community_list, .effect = EFFECT_POLICY},
+	{"large_community_list", take_match_large_community_list, EFFECT(POLICY)},
 	/* Name of an extended community list that matches an extended community of the route. */
-	{"ext_community_list", take_match_ext_community_list, .effect = EFFECT_POLICY},
+	{"ext_community_list", take_match_ext_community_list, EFFECT(POLICY)},
 	/* Name of a prefix list that matches the next hop as a host prefix (/32 or /128). */
-	{"next_hop_prefix_list", take_match_next_hop_list, .effect = EFFECT_POLICY},
+	{"next_hop_prefix_list", take_match_next_hop_list, EFFECT(POLICY)},
 	/*
 	 * Address of the peer: in an import policy the sender, in an export policy the receiver.
 	 */
-	{"peer", take_match_peer, .effect = EFFECT_POLICY},
+	{"peer", take_match_peer, EFFECT(POLICY)},
 	/* ORIGIN of the route. */
-	{"origin", take_match_origin, .effect = EFFECT_POLICY},
+	{"origin", take_match_origin, EFFECT(POLICY)},
 	/*
 	 * MULTI_EXIT_DISC: a number, or a range as `{"ge": 10, "le": 20}`. A route without MED
 	 * counts as 0.
 	 */
-	{"med", take_match_med, .effect = EFFECT_POLICY},
+	{"med", take_match_med, EFFECT(POLICY)},
 	/* LOCAL_PREF: a number or a range. A route without LOCAL_PREF counts as 100. */
-	{"local_pref", take_match_local_pref, .effect = EFFECT_POLICY},
+	{"local_pref", take_match_local_pref, EFFECT(POLICY)},
 	/*
 	 * Length of the AS path: a number or a range. A set counts as 1, a confederation
 	 * segment as 0.
 	 */
-	{"as_path_length", take_match_as_path_length, .effect = EFFECT_POLICY},
+	{"as_path_length", take_match_as_path_length, EFFECT(POLICY)},
 	/* Family of the route. */
-	{"family", take_match_family, .effect = EFFECT_POLICY},
+	{"family", take_match_family, EFFECT(POLICY)},
 	/*
 	 * Where the route comes from: `connected`, `static` and `kernel` routes that are
 	 * redistributed, `network` for `bgp.networks`, `external` and `internal` for routes of
 	 * peers.
 	 */
-	{"source", take_match_source, .effect = EFFECT_POLICY},
+	{"source", take_match_source, EFFECT(POLICY)},
 	/*
 	 * Tag of the route: a number or a range. In a policy of `redistribute`, a static route has the `tag` of the static route. All other
 	 * routes have the tag 0.
 	 */
-	{"tag", take_match_tag, .effect = EFFECT_POLICY},
+	{"tag", take_match_tag, EFFECT(POLICY)},
 	/*
 	 * Origin validation (RFC 6811) by the VRPs of `rpki`: `valid`, `invalid` or `not-found`. Only in import policies of peers. Without VRPs, and
 	 * in VPN families, all routes are `not-found`. A peer and family with such a policy keeps the routes that its import policy refuses, as
 	 * `keep_all_routes` does, so that a changed VRP is applied without a message to the peer (RFC 9324).
 	 */
-	{"validation", take_match_validation, .effect = EFFECT_POLICY},
+	{"validation", take_match_validation, EFFECT(POLICY)},
 	/*
 	 * AS number of the peer: a number, a range as `{"ge": 64512, "le": 65534}`, or the name
 	 * of an AS set.
 	 */
-	{"peer_as", take_match_peer_as, .effect = EFFECT_POLICY},
+	{"peer_as", take_match_peer_as, EFFECT(POLICY)},
 	/* Name of the group of the peer. */
-	{"peer_group", take_match_peer_group, .effect = EFFECT_POLICY},
+	{"peer_group", take_match_peer_group, EFFECT(POLICY)},
 	/*
 	 * Last AS number of the AS path: a number, a range, the name of an AS set, or `peer.asn`, the AS number of the peer. A path
 	 * without AS numbers, or with a set at its end, counts as 0.
 	 */
-	{"origin_as", take_match_origin_as, .effect = EFFECT_POLICY},
+	{"origin_as", take_match_origin_as, EFFECT(POLICY)},
 	/* First AS number of the AS path: a number, a range, the name of an AS set, or `peer.asn`, the AS number of the peer. */
-	{"first_as", take_match_first_as, .effect = EFFECT_POLICY},
+	{"first_as", take_match_first_as, EFFECT(POLICY)},
 	/*
 	 * Any AS number of the AS path, also of its sets: a number, a range or the name of an AS
 	 * set.
 	 */
-	{"any_as", take_match_any_as, .effect = EFFECT_POLICY},
+	{"any_as", take_match_any_as, EFFECT(POLICY)},
 	/* Number of communities: a number or a range. */
-	{"community_count", take_match_community_count, .effect = EFFECT_POLICY},
+	{"community_count", take_match_community_count, EFFECT(POLICY)},
 	/* Number of large communities: a number or a range. */
-	{"large_community_count", take_match_large_community_count, .effect = EFFECT_POLICY},
+	{"large_community_count", take_match_large_community_count, EFFECT(POLICY)},
 	/* Number of extended communities: a number or a range. */
-	{"ext_community_count", take_match_ext_community_count, .effect = EFFECT_POLICY},
+	{"ext_community_count", take_match_ext_community_count, EFFECT(POLICY)},
 	/* The same keys once more. None of these conditions may hold. */
-	{"not", take_match_not, .effect = EFFECT_POLICY},
+	{"not", take_match_not, EFFECT(POLICY)},
 	/*
 	 * An array of further `match` objects, all of which must hold, as for two communities
 	 * that a route must have.
 	 */
-	{"all", take_match_all, .effect = EFFECT_POLICY},
+	{"all", take_match_all, EFFECT(POLICY)},
 };
 
 /* A match inside a match: its conditions get a place of their own in the meaning. */
@@ -582,11 +580,10 @@ struct change_draft {
 /* A change relative to the number that the route has. */
 static const struct config_key change_keys[] = {
 	/* Added; the result is at most 4294967295. */
-	{"add", config_take_u32, offsetof(struct change_draft, add), 0, UINT32_MAX,
-		.effect = EFFECT_POLICY},
+	{"add", config_take_u32, offsetof(struct change_draft, add), 0, UINT32_MAX, EFFECT(POLICY)},
 	/* Subtracted; the result is at least 0. */
 	{"subtract", config_take_u32, offsetof(struct change_draft, subtract), 0, UINT32_MAX,
-		.effect = EFFECT_POLICY},
+		EFFECT(POLICY)},
 };
 
 /* A number, or a change. */
@@ -698,10 +695,10 @@ static const struct config_key prepend_keys[] = {
 	 * The AS number, or `first`: the first AS number of the path. A path without AS numbers
 	 * stays as it is.
 	 */
-	{"asn", take_prepend_asn, 0, 0, 0, true, .effect = EFFECT_POLICY},
+	{"asn", take_prepend_asn, 0, 0, 0, true, EFFECT(POLICY)},
 	/* How often the number is put before the path. */
 	{"count", config_take_u32, offsetof(struct prepend_draft, count), 1, 64, true,
-		.effect = EFFECT_POLICY},
+		EFFECT(POLICY)},
 };
 
 static void
@@ -805,16 +802,16 @@ take_replace(CONFIG_TAKE_ARGS)
  */
 static const struct config_key edit_keys[] = {
 	/* Adds communities that the route does not have. */
-	{"add", take_add, .effect = EFFECT_POLICY},
+	{"add", take_add, EFFECT(POLICY)},
 	/*
 	 * Removes communities. A part may be `*` (any number) or a range, as `64512:*`,
 	 * `64512:100-199` or `64512:*:*`.
 	 */
-	{"remove", take_remove, .effect = EFFECT_POLICY},
+	{"remove", take_remove, EFFECT(POLICY)},
 	/*
 	 * Replaces all communities of the kind; an empty array removes all.
 	 */
-	{"replace", take_replace, .effect = EFFECT_POLICY},
+	{"replace", take_replace, EFFECT(POLICY)},
 };
 
 static void
@@ -855,21 +852,21 @@ static const struct config_key set_keys[] = {
 	 * LOCAL_PREF: a number, or a change as `{"add": 10}` or `{"subtract": 10}`. A route
 	 * without LOCAL_PREF counts as 100.
 	 */
-	{"local_pref", take_set_local_pref, .effect = EFFECT_POLICY},
+	{"local_pref", take_set_local_pref, EFFECT(POLICY)},
 	/*
 	 * MULTI_EXIT_DISC: a number, or a change as in `local_pref`. A route without MED counts
 	 * as 0.
 	 */
-	{"med", take_set_med, .effect = EFFECT_POLICY},
+	{"med", take_set_med, EFFECT(POLICY)},
 	/* ORIGIN. */
-	{"origin", take_set_origin, .effect = EFFECT_POLICY},
+	{"origin", take_set_origin, EFFECT(POLICY)},
 	/*
 	 * Next hop: an address, `peer` (the address of the peer, only in import policies of
 	 * peers), `self` (an address of this router, only in export policies), or `discard`. With `discard` the route is valid and advertised,
 	 * and workers drop its packets under the reason `blackhole`; peers get the address of
 	 * this router as next hop. A link-local address is not allowed.
 	 */
-	{"next_hop", take_set_next_hop, .effect = EFFECT_POLICY},
+	{"next_hop", take_set_next_hop, EFFECT(POLICY)},
 	/* Communities (RFC 1997). */
 	{"communities", take_set_communities},
 	/* Large communities (RFC 8092). */
@@ -879,7 +876,7 @@ static const struct config_key set_keys[] = {
 	/* AS number that is put before the AS path. */
 	{"as_path_prepend", take_set_prepend},
 	/* Tag of the route, as `policy.test` shows. Tags are not advertised and not kept for a second policy. */
-	{"tag", take_set_tag, .effect = EFFECT_POLICY},
+	{"tag", take_set_tag, EFFECT(POLICY)},
 };
 
 static void
@@ -899,10 +896,10 @@ static const struct config_key node_keys[] = {
 	 * the same `seq`.
 	 */
 	{"seq", config_take_u32, offsetof(struct node_draft, seq), 1, UINT32_MAX, true,
-		.effect = EFFECT_POLICY},
+		EFFECT(POLICY)},
 	/* `permit` accepts the route with the changes of `set`. `deny` rejects the route. */
 	{"action", policy_take_action, offsetof(struct node_draft, permit), 0, 0, true,
-		.effect = EFFECT_POLICY},
+		EFFECT(POLICY)},
 	/* Conditions. Default: every route matches. */
 	{"match", take_match},
 	/* Changes to the route. Default: none. */
@@ -913,14 +910,14 @@ static const struct config_key node_keys[] = {
 	 * Default: the walk ends at this node.
 	 */
 	{"goto", config_take_u32, offsetof(struct node_draft, goto_seq), 1, UINT32_MAX,
-		.effect = EFFECT_POLICY},
+		EFFECT(POLICY)},
 	/*
 	 * Name of a policy, also of `policy_files`, that is applied if the node matches. A route
 	 * that the policy rejects is rejected. Otherwise the changes of the policy are made, then
 	 * the changes of `set`. A policy must not call itself, directly or through other policies.
 	 * Only valid in permit nodes. Default: none.
 	 */
-	{"call", config_take_name, offsetof(struct node_draft, call), .effect = EFFECT_POLICY},
+	{"call", config_take_name, offsetof(struct node_draft, call), EFFECT(POLICY)},
 };
 
 /* The place of a node in the walk. */
@@ -1108,7 +1105,7 @@ static const struct config_key policy_keys[] = {
 	 * `deny-all` are reserved.
 	 */
 	{"name", take_policy_own_name, offsetof(struct policy_draft, name), 0, 0, true,
-		.effect = EFFECT_POLICY},
+		EFFECT(POLICY)},
 	/* Nodes of the policy. */
 	{"nodes", take_policy_nodes, 0, 0, 0, true},
 };

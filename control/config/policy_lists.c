@@ -246,22 +246,21 @@ static const struct config_key prefix_entry_keys[] = {
 	 * not matched by the list.
 	 */
 	{"action", policy_take_action, offsetof(struct entry_draft, permit), 0, 0, true,
-		.effect = EFFECT_POLICY},
+		EFFECT(POLICY)},
 	/* Prefix that covers the matched prefixes. A list may hold prefixes of both families. */
-	{"prefix", take_entry_prefix, 0, 0, 0, true, .effect = EFFECT_POLICY},
+	{"prefix", take_entry_prefix, 0, 0, 0, true, EFFECT(POLICY)},
 	/* Shortest prefix length that matches. Unit: bits. Default: the length of `prefix`. */
-	{"ge", config_take_elsewhere, .effect = EFFECT_POLICY},
+	{"ge", config_take_elsewhere, EFFECT(POLICY)},
 	/*
 	 * Longest prefix length that matches; at least `ge`. Unit: bits. Default: the length of
 	 * `prefix`; with `ge`, the longest length of the family (32 or 128).
 	 */
-	{"le", config_take_elsewhere, .effect = EFFECT_POLICY},
+	{"le", config_take_elsewhere, EFFECT(POLICY)},
 	/*
 	 * Number of the entry in lines of the shell, greater than the numbers before. Default:
 	 * none.
 	 */
-	{"seq", config_take_u32, offsetof(struct entry_draft, seq), 1, UINT32_MAX,
-		.effect = EFFECT_NONE},
+	{"seq", config_take_u32, offsetof(struct entry_draft, seq), 1, UINT32_MAX, EFFECT(NONE)},
 };
 
 /* An entry of an AS-path list. */
@@ -271,20 +270,19 @@ static const struct config_key as_path_entry_keys[] = {
 	 * not matched by the list.
 	 */
 	{"action", policy_take_action, offsetof(struct entry_draft, permit), 0, 0, true,
-		.effect = EFFECT_POLICY},
+		EFFECT(POLICY)},
 	/*
 	 * Regular expression (POSIX extended) for the AS path as text: plain numbers with a
 	 * space between them, sets as `{1,2}`, confederations as `(1 2)`. An underscore matches
 	 * the beginning, the end and every delimiter of the path.
 	 */
 	{"regex", config_take_text, offsetof(struct entry_draft, regex), 1, 0, true,
-		.effect = EFFECT_POLICY},
+		EFFECT(POLICY)},
 	/*
 	 * Number of the entry in lines of the shell, greater than the numbers before. Default:
 	 * none.
 	 */
-	{"seq", config_take_u32, offsetof(struct entry_draft, seq), 1, UINT32_MAX,
-		.effect = EFFECT_NONE},
+	{"seq", config_take_u32, offsetof(struct entry_draft, seq), 1, UINT32_MAX, EFFECT(NONE)},
 };
 
 /* An entry of a list of communities. */
@@ -294,7 +292,7 @@ static const struct config_key community_entry_keys[] = {
 	 * not matched by the list.
 	 */
 	{"action", policy_take_action, offsetof(struct entry_draft, permit), 0, 0, true,
-		.effect = EFFECT_POLICY},
+		EFFECT(POLICY)},
 	/*
 	 * A community (RFC 1997): `64512:7`, or a well-known name: `no-export`, `no-advertise`,
 	 * `no-export-subconfed`, `no-peer`, `blackhole`, `graceful-shutdown`, `accept-own`,
@@ -302,13 +300,12 @@ static const struct config_key community_entry_keys[] = {
 	 * `peer`, the AS number of the peer.
 	 */
 	{"community", config_take_text, offsetof(struct entry_draft, community), 1, 0, true,
-		.effect = EFFECT_POLICY},
+		EFFECT(POLICY)},
 	/*
 	 * Number of the entry in lines of the shell, greater than the numbers before. Default:
 	 * none.
 	 */
-	{"seq", config_take_u32, offsetof(struct entry_draft, seq), 1, UINT32_MAX,
-		.effect = EFFECT_NONE},
+	{"seq", config_take_u32, offsetof(struct entry_draft, seq), 1, UINT32_MAX, EFFECT(NONE)},
 };
 
 /* An entry of a list of large communities. */
@@ -318,19 +315,18 @@ static const struct config_key large_community_entry_keys[] = {
 	 * not matched by the list.
 	 */
 	{"action", policy_take_action, offsetof(struct entry_draft, permit), 0, 0, true,
-		.effect = EFFECT_POLICY},
+		EFFECT(POLICY)},
 	/*
 	 * A large community (RFC 8092), as `64512:1:2`. A part may be `*`, a range or `peer`, as
 	 * in a community list.
 	 */
 	{"large_community", config_take_text, offsetof(struct entry_draft, community), 1, 0, true,
-		.effect = EFFECT_POLICY},
+		EFFECT(POLICY)},
 	/*
 	 * Number of the entry in lines of the shell, greater than the numbers before. Default:
 	 * none.
 	 */
-	{"seq", config_take_u32, offsetof(struct entry_draft, seq), 1, UINT32_MAX,
-		.effect = EFFECT_NONE},
+	{"seq", config_take_u32, offsetof(struct entry_draft, seq), 1, UINT32_MAX, EFFECT(NONE)},
 };
 
 /* An entry of a list of extended communities. */
@@ -340,20 +336,19 @@ static const struct config_key ext_community_entry_keys[] = {
 	 * not matched by the list.
 	 */
 	{"action", policy_take_action, offsetof(struct entry_draft, permit), 0, 0, true,
-		.effect = EFFECT_POLICY},
+		EFFECT(POLICY)},
 	/*
 	 * An extended community: a route target (`rt:64512:1`, `rt:192.0.2.1:1`), a site of
 	 * origin (`soo:64512:1`), or any other as 16 hexadecimal digits after `0x`. A part of
 	 * a route target or site of origin may be `*`, a range or `peer`, as in a community list.
 	 */
 	{"ext_community", config_take_text, offsetof(struct entry_draft, community), 1, 0, true,
-		.effect = EFFECT_POLICY},
+		EFFECT(POLICY)},
 	/*
 	 * Number of the entry in lines of the shell, greater than the numbers before. Default:
 	 * none.
 	 */
-	{"seq", config_take_u32, offsetof(struct entry_draft, seq), 1, UINT32_MAX,
-		.effect = EFFECT_NONE},
+	{"seq", config_take_u32, offsetof(struct entry_draft, seq), 1, UINT32_MAX, EFFECT(NONE)},
 };
 
 /* The three tables differ in the name of the second key only. */
@@ -628,7 +623,7 @@ take_list_name(CONFIG_TAKE_ARGS)
 /* A list of prefixes. */
 static const struct config_key prefix_list_keys[] = {
 	/* Name by which policies refer to the list. */
-	{"name", take_list_name, 0, 0, 0, true, .effect = EFFECT_POLICY},
+	{"name", take_list_name, 0, 0, 0, true, EFFECT(POLICY)},
 	/*
 	 * Entries of the list. The first entry that matches decides; without a matching entry
 	 * the list does not match.
@@ -639,7 +634,7 @@ static const struct config_key prefix_list_keys[] = {
 /* A list of regular expressions for AS paths. */
 static const struct config_key as_path_list_keys[] = {
 	/* Name by which policies refer to the list. */
-	{"name", take_list_name, 0, 0, 0, true, .effect = EFFECT_POLICY},
+	{"name", take_list_name, 0, 0, 0, true, EFFECT(POLICY)},
 	/*
 	 * Entries of the list. The first entry that matches decides; without a matching entry
 	 * the list does not match.
@@ -650,7 +645,7 @@ static const struct config_key as_path_list_keys[] = {
 /* A list of communities, large communities or extended communities. */
 static const struct config_key community_list_keys[] = {
 	/* Name by which policies refer to the list. */
-	{"name", take_list_name, 0, 0, 0, true, .effect = EFFECT_POLICY},
+	{"name", take_list_name, 0, 0, 0, true, EFFECT(POLICY)},
 	/*
 	 * Entries of the list. A route matches an entry when the route has that community. The
 	 * first entry that matches decides; without a matching entry the list does not match.
@@ -661,9 +656,9 @@ static const struct config_key community_list_keys[] = {
 /* A set of AS numbers. */
 static const struct config_key as_set_keys[] = {
 	/* Name by which policies refer to the set. */
-	{"name", take_list_name, 0, 0, 0, true, .effect = EFFECT_POLICY},
+	{"name", take_list_name, 0, 0, 0, true, EFFECT(POLICY)},
 	/* AS numbers, and ranges as `"64512-64520"`. */
-	{"asns", take_asns, 0, 0, 0, true, .effect = EFFECT_POLICY},
+	{"asns", take_asns, 0, 0, 0, true, EFFECT(POLICY)},
 };
 
 static const struct config_key *const list_keys[LIST_KINDS] = {

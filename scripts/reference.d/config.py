@@ -246,7 +246,8 @@ class Reader:
         name = c_tables.string_of(entry.values[0])
         where = "%s:%d: %s" % (path, entry.line, name)
         lines = {v[0].text: [c_tables.string_of(x) for x in c_tables.arguments(v[2:-1])] for v in entry.values[2:] if v[0].text in LINES}
-        values = [v for v in entry.values if v[0].text not in LINES] + [None] * 6
+        effects = [v[2].text.lower() for v in entry.values if v[0].text == "EFFECT"]
+        values = [v for v in entry.values if v[0].text not in (*LINES, "EFFECT")] + [None] * 6
         if not entry.comment:
             raise Fault("%s: the key has no comment that describes it" % where)
         text, fields = described(entry.comment, where)
@@ -275,7 +276,7 @@ class Reader:
                 raise Fault("%s: the description has no default" % where)
             if take == "config_take_bool":
                 default = bool(default)
-        effect = c_tables.source_of(entry.fields.get("effect")).replace("EFFECT_", "").lower() or None
+        effect = effects[0] if effects else None
         if (effect is None) != (schema is None or "not supported" in words):
             raise Fault("%s: a key with a value has an effect, and no other key" % where)
         if effect is not None and effect not in EFFECTS:
@@ -646,11 +647,11 @@ def plants(tree):
     return [
         ("a key without a description", bgp, source.replace(key, '\t{"planted_s", config_take_u32, 0, 1, 2, .def = 1},\n' + key)),
         ("a key whose description is not generated yet", bgp, before[:before.rindex("/*")] +
-         "/* A planted key. */\n" + '\t{"planted_s", config_take_u32, 0, 1, 2, .def = 1, .effect = EFFECT_TIMER},\n\t' + before[before.rindex("/*"):] + key + after),
+         "/* A planted key. */\n" + '\t{"planted_s", config_take_u32, 0, 1, 2, .def = 1, EFFECT(TIMER)},\n\t' + before[before.rindex("/*"):] + key + after),
         ("a changed default", bgp, source.replace(".def = 90", ".def = 91")),
         ("a changed range", bgp, source.replace("allow_as_in), 0, 255", "allow_as_in), 0, 254")),
         ("a removed key", bgp, re.sub(r'\t\{"passive", [^\n]*\n', "", source)),
-        ("an unknown effect", bgp, source.replace("EFFECT_RESET", "EFFECT_SOMEDAY", 1)),
+        ("an unknown effect", bgp, source.replace("EFFECT(RESET)", "EFFECT(SOMEDAY)", 1)),
         ("a checker without a type", bgp, source.replace('{"passive", config_take_bool', '{"passive", take_planted')),
         ("a name in the text that does not exist", PAGES[page5], tree.text(PAGES[page5]).replace(".Ic config.edit\n", ".Ic config.change\n")),
         ("a page edited by hand", page5, text.replace(".It Ic hold_s\n", ".It Ic hold_seconds\n")),
