@@ -499,6 +499,15 @@ rib_work(void *ctx, uint64_t now, uint64_t deadline)
 	       timer_arm(c->self, &c->paced, RIB_PACED_NS * c->k->layers.shards.count) < 0;
 }
 
+static bool
+rib_help(void *ctx, uint64_t now, uint64_t deadline)
+{
+	struct rib_context *c = ctx;
+
+	role_enter_rib();
+	return shard_help(c->k->layers.shards.at[c->shard], now, deadline);
+}
+
 static void
 wake_consumers(void *ctx)
 {
@@ -890,7 +899,7 @@ wiring_start(struct keeld *k)
 			.ctx = c,
 			.start = rib_start,
 			.work = rib_work,
-			.lends = true};
+			.help = rib_help};
 		threads[count].config = &rib[i];
 		threads[count++].out = &k->layers.rib_thread[i];
 	}

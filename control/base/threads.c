@@ -44,7 +44,7 @@ struct thread {
 	alignas(CACHE_LINE) _Atomic(struct thread_mail *)
 		mailbox; /* newest first; the thread takes and reverses the list */
 	_Atomic bool sleeping, quit;
-	/* With config.lends: held while the thread does not sleep, or by thread_do(). */
+	/* With config.help: held while the thread does not sleep, or by thread_do(). */
 	pthread_mutex_t awake;
 	uint64_t sleeps_until_ns; /* under `awake` */
 };
@@ -231,14 +231,14 @@ event_sleep(struct thread *t, struct epoll_event *ev, uint64_t ns)
 		t->config.idle(t->config.ctx);
 	atomic_store_explicit(&t->turn_began_ns, 0, memory_order_relaxed);
 	t->sleeps_until_ns = t->heap_count > 0 ? t->heap[0]->deadline_ns : UINT64_MAX;
-	if (t->config.lends)
+	if (t->config.help != NULL)
 		pthread_mutex_unlock(&t->awake);
 	n = epoll_pwait2(
 		t->epoll_fd, ev, EVENTS_PER_TURN, ns != SLEEP_UNLIMITED ? &ts : NULL, NULL);
 	if (n < 0 && errno == ENOSYS) /* before Linux 5.11: whole milliseconds */
 		n = epoll_wait(t->epoll_fd, ev, EVENTS_PER_TURN,
 			ns / 1000000 < INT_MAX ? (int)(ns / 1000000) + 1 : -1);
-	if (t->config.lends)
+	if (t->config.help != NULL)
 		pthread_mutex_lock(&t->awake);
 	woke = now_ns();
 	atomic_store_explicit(&t->turn_began_ns, woke, memory_order_relaxed);
@@ -444,15 +444,23 @@ next_timer_ns(const struct thread *t)
 	return t->heap[0]->deadline_ns > now ? t->heap[0]->deadline_ns - now : 0;
 }
 
+static bool
+help_suffices(struct thread *t)
+{
+	uint64_t now = now_ns();
+
+	return t->config.help(t->config.ctx, now, now + HELP_NS);
+}
+
 /* As the end of thread_turn(). False: the thread must wake. */
 static bool
 sleeps_on(struct thread *t)
 {
-	if (thread_work(t))
+	if (!help_suffices(t))
 		return false;
 	/* acq_rel: pairs with the exchange in thread_wake, as in thread_turn */
 	atomic_exchange_explicit(&t->sleeping, true, memory_order_acq_rel);
-	if (atomic_load_explicit(&t->mailbox, memory_order_relaxed) == NULL && !thread_work(t) &&
+	if (atomic_load_explicit(&t->mailbox, memory_order_relaxed) == NULL && help_suffices(t) &&
 		(t->heap_count == 0 || t->heap[0]->deadline_ns >= t->sleeps_until_ns))
 		return true;
 	/* false: another thread wakes this one */
@@ -467,7 +475,7 @@ thread_do(struct thread *t)
 	if (!atomic_exchange_explicit(&t->sleeping, false, memory_order_acq_rel))
 		return;
 	/* busy: on its way into or out of its sleep */
-	if (t->config.lends && pthread_mutex_trylock(&t->awake) == 0) {
+	if (t->config.help != NULL && pthread_mutex_trylock(&t->awake) == 0) {
 		done = sleeps_on(t);
 		pthread_mutex_unlock(&t->awake);
 	}

@@ -20,6 +20,8 @@ struct thread;
 #define THREADS_MAX 64
 /* maximum length of a slice: work() between two checks of timers and sockets */
 #define SLICE_NS 250000u
+/* the same of help(): no more than the changes of threads that it saves */
+#define HELP_NS 50000u
 
 struct thread_config {
 	const char *name; /* at most 15 bytes */
@@ -38,10 +40,10 @@ struct thread_config {
 	void (*idle)(void *ctx);
 	void (*busy)(void *ctx);
 	/*
-	 * While the thread sleeps, another thread may call work(): thread_do(). work() then touches what
-	 * belongs to the thread, as its timers, and nothing that belongs to the caller.
+	 * Small work, called on another thread by thread_do() while this thread sleeps. Touches what belongs to this thread, and nothing that belongs to the caller. True if
+	 * nothing is left to do; false: this thread wakes. May be NULL.
 	 */
-	bool lends;
+	bool (*help)(void *ctx, uint64_t now_ns, uint64_t deadline_ns);
 	bool unlisted; /* excluded from figures and not watched: work() may block without limit */
 };
 
@@ -101,10 +103,9 @@ int thread_call_each(struct thread *const *t, unsigned count, void (*fn)(void *a
  */
 void thread_wake(struct thread *t);
 /*
- * Any thread: as thread_wake(), but a sleeping thread that `lends` sleeps on if one slice of work()
- * suffices, which then runs here. Saves two changes of threads, and so is for work of some
- * microseconds; more would run beside the caller. The caller is offline as a reader of all QSBRs for
- * which work() may wait.
+ * Any thread: as thread_wake(), but a sleeping thread sleeps on if its help(), which runs here for
+ * about HELP_NS, leaves nothing to do. Saves two changes of threads. The caller is offline as a reader
+ * of all QSBRs for which help() may wait.
  */
 void thread_do(struct thread *t);
 

@@ -84,9 +84,8 @@ batch_push(struct speaker *s, unsigned shard) RUNS_ON(role_session)
 /* While one peer sends a whole table and another peer sends live changes. */
 #define RUN_PREFIXES_MIXED 256u
 #define RUN_MIXED_NS NS_PER_S
-/* A run that costs a shard no more than the two changes of threads is the work of this thread, if the shard sleeps. */
+/* A run of routes that costs a shard no more than HELP_NS is the work of this thread, if the shard sleeps. */
 #define RUN_HERE_PREFIXES 16u
-#define RUN_HERE_NS 50000u
 
 /* With several shards, one: the parts of an UPDATE come close together in the journal. */
 static unsigned
@@ -258,8 +257,9 @@ input_push_run(struct speaker *s)
 		if (s->input[i].batch == NULL || s->input[i].batch->used == 0)
 			continue;
 		runs_finish(s);
-		s->run.here = s->run.open.prefixes <= RUN_HERE_PREFIXES &&
-			      s->run.open.ns <= RUN_HERE_NS && s->run.count == 0;
+		s->run.here = s->run.open.prefixes > 0 &&
+			      s->run.open.prefixes <= RUN_HERE_PREFIXES &&
+			      s->run.open.ns <= HELP_NS && s->run.count == 0;
 		s->starved |= !run_push(s);
 		s->run.here = false;
 		return;

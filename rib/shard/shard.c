@@ -801,16 +801,23 @@ reclaim(struct shard *s, uint64_t deadline_ns) RUNS_ON(role_rib)
 	return more;
 }
 
-/* A quarter of the turn if reclaim keeps pace with input; otherwise the whole turn. */
-static uint64_t
-reclaim_deadline(const struct shard *s, uint64_t now_ns, uint64_t deadline_ns) RUNS_ON(role_rib)
+/* True if reclaim does not keep pace with input. */
+static bool
+reclaim_is_behind(const struct shard *s) RUNS_ON(role_rib)
 {
 	bool behind = attr_table_behind(s->attrs);
 	const struct shard_table *t;
 
 	for (unsigned i = 0; (t = shard_table_next(s, s->stirred, &i)) != NULL;)
 		behind |= dest_behind(t->dests);
-	if (behind)
+	return behind;
+}
+
+/* A quarter of the turn if reclaim keeps pace with input; otherwise the whole turn. */
+static uint64_t
+reclaim_deadline(const struct shard *s, uint64_t now_ns, uint64_t deadline_ns) RUNS_ON(role_rib)
+{
+	if (reclaim_is_behind(s))
 		return deadline_ns;
 	return deadline_ns > now_ns ? now_ns + (deadline_ns - now_ns) / 4 : deadline_ns;
 }
@@ -871,6 +878,32 @@ shard_work(struct shard *s, uint64_t now_ns, uint64_t deadline_ns)
 	if (s->pace.waits)
 		journal_wait(s->journal, s->config.index, true);
 	return more || hold || walks || leaks || garbage || crowds;
+}
+
+/* Nothing but input is to be done. */
+static bool
+only_input(const struct shard *s) RUNS_ON(role_rib)
+{
+	return !s->pace.waits && !walks_pending(s) && !leak_pending(s) && !leak_waits(s) &&
+	       !leak_scans_pending(s);
+}
+
+bool
+shard_help(struct shard *s, uint64_t now_ns, uint64_t deadline_ns)
+{
+	bool more;
+
+	if (!only_input(s) || arena_is_short() || reclaim_is_behind(s) ||
+		tombstones_hold(s, deadline_ns))
+		return false;
+	s->now_ns = now_ns;
+	s->cost.owes = false;
+	s->cost.since_ns = walk_clock();
+	note_work("import of UPDATEs");
+	more = import_run(s, deadline_ns);
+	shard_cost_of(s, s->cost.family);
+	consumers_wake(s);
+	return !more && only_input(s);
 }
 
 bool

@@ -526,6 +526,11 @@ void shard_monitor(struct shard *s, struct path_ring *ring) RUNS_ON(role_rib);
  */
 bool shard_work(struct shard *s, uint64_t now_ns, uint64_t deadline_ns) RUNS_ON(role_rib);
 /*
+ * Input alone, for a caller to whom a slice of shard_work() is too long: in a shard that has walks, leaked
+ * routes or freed memory to look after, or that waits, nothing happens. False: shard_work() is due.
+ */
+bool shard_help(struct shard *s, uint64_t now_ns, uint64_t deadline_ns) RUNS_ON(role_rib);
+/*
  * After shard_work() returned true: true if the work waits for consumers of the journal.
  * journal_waiter() wakes the shard; polling every 1 ms is enough.
  */

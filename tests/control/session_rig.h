@@ -161,6 +161,17 @@ node_shard_work(void *ctx, uint64_t now, uint64_t deadline)
 }
 
 static inline bool
+node_shard_help(void *ctx, uint64_t now, uint64_t deadline)
+{
+	struct node_rib *r = ctx;
+
+	role_enter_rib();
+	return !atomic_load(&r->n->paused) &&
+	       (atomic_load(&r->n->paused_shards) >> r->shard & 1) == 0 &&
+	       shard_help(r->n->shards.at[r->shard], now, deadline);
+}
+
+static inline bool
 node_ask(void *ctx, const struct nexthop_message *m)
 {
 	return true;
@@ -323,7 +334,8 @@ node_begin_with(struct node *n, uint32_t asn, uint32_t id, uint32_t tombstones_m
 		.asn = asn,
 		.router_id = id,
 		.restarted = node_restarted};
-	struct thread_config rib = {.name = "rib", .work = node_shard_work, .lends = true};
+	struct thread_config rib = {
+		.name = "rib", .work = node_shard_work, .help = node_shard_help};
 	struct thread_config session = {.name = "session",
 		.start = speaker_start,
 		.stop = speaker_stop,

@@ -543,6 +543,12 @@ lender_work(void *ctx, uint64_t now, uint64_t deadline)
 	return atomic_load(&l->todo) > 0;
 }
 
+static bool
+lender_help(void *ctx, uint64_t now, uint64_t deadline)
+{
+	return deadline == now + HELP_NS && !lender_work(ctx, now, deadline);
+}
+
 static void
 lender_mail(void *arg)
 {
@@ -590,7 +596,7 @@ test_work_of_a_sleeper(void **state)
 		.ctx = &l,
 		.start = lender_start,
 		.work = lender_work,
-		.lends = true};
+		.help = lender_help};
 	struct borrower b[2] = {{.l = &l, .seed = 1}, {.l = &l, .seed = 2}};
 
 	(void)state;
@@ -618,7 +624,7 @@ test_borrowed_work_arms_a_timer(void **state)
 		.ctx = &l,
 		.start = lender_start,
 		.work = lender_work,
-		.lends = true};
+		.help = lender_help};
 
 	(void)state;
 	assert_int_equal(thread_create(&c, &l.thread), 0);
