@@ -554,7 +554,7 @@ def import_keys(reader):
             rows = [(line[0], key.name, home or None) for line, key, home in rows if line]
             if rows:
                 out += ["%s_%s = (" % (dialect, name)] + ["    (%s, %s, %s)," % tuple("None" if x is None else json.dumps(x) for x in row) for row in rows] + [")"]
-    out += ["RANGES = {"] + ["    %s: (%d, %d)," % (json.dumps(key.name), *key.range) for key, _ in keys if "NUMBER" in str(key.lines)] + ["}"]
+    out += ["RANGES = {"] + ["    %s: (%d, %d)," % (json.dumps(key.name), *key.range) for key, _ in keys if "NUMBER" in str(key.lines) and any(key.range)] + ["}"]
     return "\n".join(out).replace('.\n"""', '."""') + "\n"
 
 

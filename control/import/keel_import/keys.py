@@ -59,7 +59,6 @@ BIRD_PEER = (
 RANGES = {
     "multihop": (1, 255),
     "tcp_mss": (88, 32767),
-    "local_as": (0, 0),
     "hold_s": (0, 65535),
     "keepalive_s": (1, 21845),
     "connect_retry_s": (1, 65535),
