@@ -292,23 +292,24 @@ host_socket_connect(const struct host_socket_options *o, const struct ip_addr *p
 }
 
 bool
-host_socket_on_link(const struct host_socket_options *o, const struct ip_addr *peer)
+host_socket_no_route(const struct host_socket_options *o, const struct ip_addr *peer)
 {
 	struct sockaddr_storage ss;
 	int fd, len;
-	bool is;
+	bool none;
 
 	if ((o->vrf.v != VRF_DEFAULT.v && o->netns == NULL) || netns_enter(o->netns) != 0)
 		return false;
 	fd = socket(peer->afi == AFI_IPV6 ? AF_INET6 : AF_INET, SOCK_DGRAM | SOCK_CLOEXEC, 0);
 	len = sockaddr_from(peer, peer->afi, 1, &ss);
 	/* connect(2) finds the route, and sends nothing */
-	is = fd < 0 || (len > 0 && set_int(fd, SOL_SOCKET, SO_DONTROUTE, 1) == 0 &&
-			       connect(fd, (struct sockaddr *)&ss, (socklen_t)len) == 0);
+	none = len == -ENODEV ||
+	       (fd >= 0 && connect(fd, (struct sockaddr *)&ss, (socklen_t)len) != 0 &&
+		       (errno == ENETUNREACH || errno == EHOSTUNREACH));
 	if (fd >= 0)
 		close(fd);
 	netns_leave(o->netns);
-	return is;
+	return none;
 }
 
 static int

@@ -66,7 +66,7 @@ struct host_socket_view {
 };
 struct host_socket_view host_socket_peek(int fd);
 
-/* False: the kernel has no route to the address without a gateway; of IPv6, no route. */
-bool host_socket_on_link(const struct host_socket_options *o, const struct ip_addr *peer);
+/* True: the kernel has no route to the address. False also after any other error. */
+bool host_socket_no_route(const struct host_socket_options *o, const struct ip_addr *peer);
 /* The address of our end of a connected socket; AFI_NONE: none. */
 void host_socket_local(int fd, const struct netns *netns, struct ip_addr *out);

@@ -68,6 +68,7 @@ speaker_create(const struct speaker_config *c, struct speaker **out)
 	s->config = *c;
 	ring_init(&s->ready);
 	ring_init(&s->established);
+	s->created_ns = now_ns();
 	s->restarting = c->restarted;
 	ring_init(&s->exports);
 	ring_init(&s->lives);

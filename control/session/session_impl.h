@@ -464,6 +464,7 @@ struct speaker {
 		 */
 		uint64_t after;
 	} input[SHARDS_MAX];
+	uint64_t created_ns;
 	bool restarting; /* speaker_config.restarted, until speaker_restart_end() */
 	bool ends; /* speaker_restart_cancel() */
 	bool export_left; /* the last turn did not end the exports */
@@ -868,7 +869,7 @@ void links_fini(struct speaker *s);
 void links_opened(struct connection *c);
 /* True if the connection ends with its link. */
 bool links_sensitive(const struct connection *c);
-/* No session can come: the link of the peer is down, or no interface has the peer on its link. */
+/* No session can come: the link of the peer is down, or the kernel has no route to the peer. */
 bool links_away(const struct peer *p);
 /* The configuration of the peer has changed. */
 void links_config(struct peer *p) RUNS_ON(role_session);

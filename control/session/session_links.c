@@ -18,8 +18,10 @@
 #define GATHER_NS 20000000u
 /* The kernel reports a new carrier up to a second late, when connections use the link already. */
 #define UP_LATE_NS (2 * NS_PER_S)
-/* The loss of keel0 is known before the end of keelfwd. */
-#define END_LATE_NS (NS_PER_S / 5)
+/* The host has its addresses and routes later than a started keeld. */
+#define SET_UP_NS (5 * NS_PER_S)
+/* The loss of keel0 is known before the end of keelfwd, and main may be busy. */
+#define END_LATE_NS (3 * NS_PER_S)
 /* keeld waits for the next keelfwd for less. */
 #define RETURN_NS (150 * NS_PER_S)
 
@@ -243,7 +245,9 @@ links_away(const struct peer *p)
 	if (k->link_sensitive == LINK_SENSITIVE_NO ||
 		(k->link_sensitive == LINK_SENSITIVE_DEFAULT && (!k->external || k->multihop != 0)))
 		return false;
-	return !is_on_link(p, true) && (is_on_link(p, false) || !host_socket_on_link(&o, &k->addr));
+	return !is_on_link(p, true) &&
+	       (is_on_link(p, false) || (now_ns() - p->speaker->created_ns >= SET_UP_NS &&
+						host_socket_no_route(&o, &k->addr)));
 }
 
 static void

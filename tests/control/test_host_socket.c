@@ -241,12 +241,41 @@ test_local(void **state)
 	}
 }
 
+/* Only a kernel that has no route says so: a gateway is a way to a peer, and an error no answer. */
+static void
+test_no_route(void **state)
+{
+	struct host_socket_options o = {.vrf = VRF_DEFAULT};
+	static const struct {
+		const char *peer;
+		bool none;
+	} cases[] = {{"192.0.2.77", false}, {"198.51.100.1", false}, {"203.0.113.1", true},
+		{"2001:db8:1::77", false}, {"2001:db8:77::1", true}, {"fe80::7%east", false},
+		{"fe80::7%nowhere", true}};
+	struct ip_addr at;
+
+	(void)state;
+	if (!has_net)
+		skip();
+	zone_intern("east");
+	zone_intern("nowhere");
+	assert_int_equal(system("ip route add 198.51.100.0/24 via 192.0.2.9"), 0);
+	for (unsigned i = 0; i < sizeof(cases) / sizeof(cases[0]); i++) {
+		assert_int_equal(addr_parse(cases[i].peer, &at), 0);
+		assert_int_equal(host_socket_no_route(&o, &at), cases[i].none);
+	}
+	o.vrf.v = 1; /* its namespace is unknown */
+	assert_int_equal(addr_parse("203.0.113.1", &at), 0);
+	assert_false(host_socket_no_route(&o, &at));
+}
+
 int
 main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(test_link_local),
 		cmocka_unit_test(test_local),
+		cmocka_unit_test(test_no_route),
 		cmocka_unit_test(test_v4),
 		cmocka_unit_test(test_v6),
 		cmocka_unit_test(test_listen_both_and_again),
