@@ -152,10 +152,11 @@ dataplane_of(const struct config *c)
 
 int
 forwarding_change(struct keeld *k, const struct config *next, const struct port_config *ports,
-	unsigned count, unsigned *failed, struct dataplane_error *err)
+	unsigned count, uint64_t until_ns, unsigned *failed, struct dataplane_error *err)
 {
 	struct dataplane_config d = dataplane_of(next);
-	struct forwarder_config c = {.dataplane = &d, .ports = ports, .port_count = count};
+	struct forwarder_config c = {
+		.dataplane = &d, .ports = ports, .port_count = count, .until_ns = until_ns};
 
 	return forwarder_ports(k->forwarder, &c, failed, err);
 }
@@ -236,6 +237,8 @@ publish(struct keeld *k) RUNS_ON(role_main)
 	struct workers_config w = workers_of(k);
 	int e = forwarder_publish(k->forwarder, &w, &err);
 
+	if (e == -EAGAIN)
+		return e;
 	if (e != 0) {
 		log_event(LOG_ERROR, "publication-failed error=\"%s\" text=\"%s\"",
 			strerrordesc_np(-e), err.text);
@@ -362,15 +365,14 @@ ready_poll(struct timer *t) RUNS_ON(role_main)
 {
 	struct forwarding *f =
 		(struct forwarding *)(void *)((char *)t - offsetof(struct forwarding, ready));
+	int e = tables_ready(f->k) ? publish(f->k) : -EAGAIN;
 
-	if (!tables_ready(f->k)) {
-		if (timer_arm(f->k->layers.main_thread, t, READY_POLL_NS) != 0)
-			give_up(f->k);
-	} else if (publish(f->k) != 0) {
-		give_up(f->k);
-	} else {
+	if (e == 0)
 		layers_call_session(&f->k->layers, on_session_restart_end, f->k->layers.speaker);
-	}
+	else if (e == -EAGAIN)
+		e = timer_arm(f->k->layers.main_thread, t, READY_POLL_NS);
+	if (e != 0)
+		give_up(f->k);
 }
 
 /* ---- the end of keelfwd ---- */
@@ -426,7 +428,7 @@ swap_memory(struct keeld *k) RUNS_ON(role_main)
 	return e != 0 ? e : failed(s.result, &s.err);
 }
 
-/* The next keelfwd gets the ports and the tables. 0; -EAGAIN: not yet; -errno (logged). */
+/* The next keelfwd gets the ports. 0; -EAGAIN: not yet; -errno (logged). */
 static int
 attach_again(struct keeld *k) RUNS_ON(role_main)
 {
@@ -445,14 +447,23 @@ attach_again(struct keeld *k) RUNS_ON(role_main)
 		e = add_readers(k);
 	if (e == 0)
 		e = watch_end(k);
-	if (e != 0)
-		return e;
-	wiring_ports_again(k);
-	/* also while sessions of the former keeld are awaited: until then no worker forwards */
-	e = publish(k);
+	if (e == 0)
+		wiring_ports_again(k);
+	else
+		log_event(LOG_ERROR, "forwarder-failed error=\"%s\" text=\"cannot be used\"",
+			strerrordesc_np(-e));
+	return e;
+}
+
+/* ... and the tables, also while sessions of the former keeld are awaited: until then no worker forwards. */
+static int
+publish_again(struct keeld *k) RUNS_ON(role_main)
+{
+	int e = publish(k);
+
 	if (e == 0)
 		layers_call_session(&k->layers, on_session_restart_end, k->layers.speaker);
-	else if (forwarder_has_ended(k->forwarder))
+	else if (e != -EAGAIN && forwarder_has_ended(k->forwarder))
 		e = 0; /* the watch calls forwarder_ended() */
 	return e;
 }
@@ -463,8 +474,10 @@ again_poll(struct timer *t) RUNS_ON(role_main)
 	struct forwarding *f =
 		(struct forwarding *)(void *)((char *)t - offsetof(struct forwarding, again));
 	bool late = now_ns() - f->lost_ns >= RETURN_MOST_NS && !forwarder_starts(f->k->forwarder);
-	int e = late ? -ETIMEDOUT : attach_again(f->k);
+	int e = late ? -ETIMEDOUT : forwarding_lost(f->k) ? attach_again(f->k) : 0;
 
+	if (e == 0)
+		e = publish_again(f->k);
 	if (late)
 		log_event(LOG_ERROR,
 			"forwarder-failed error=\"%s\" text=\"nothing has forwarded for %llu s: no "
@@ -512,8 +525,10 @@ forwarder_ended(struct watch *w, uint32_t events) RUNS_ON(role_main)
 	f->opened_ns = now_ns();
 	f->lost_ns = lost_since(f, f->opened_ns);
 	timer_cancel(k->layers.main_thread, &f->ready);
+	timer_cancel(k->layers.main_thread, &f->again);
 	remove_readers(k);
 	forwarder_lost(k->forwarder);
+	f->ended.fd = -1; /* closed */
 	wiring_ports_lost(k);
 	again_poll(&f->again);
 }
@@ -559,7 +574,8 @@ find_waited(struct keeld *k) RUNS_ON(role_main)
 
 	f->waited = calloc(c->peer_count + 1, sizeof(*f->waited));
 	for (unsigned i = 0; f->waited != NULL && i < c->peer_count; i++)
-		if (forwarder_had_session(c->peers[i].vrf, &c->peers[i].addr))
+		/* also without an answer */
+		if (forwarder_had_session(c->peers[i].vrf, &c->peers[i].addr) != 0)
 			f->waited[f->waited_count++] =
 				(struct waited){c->peers[i].vrf, c->peers[i].addr};
 	return f->waited != NULL ? 0 : -ENOMEM;

@@ -24,10 +24,11 @@ int forwarding_namespace(struct keeld *k, const struct config *c, struct port_co
 	RUNS_ON(role_main);
 /*
  * keelfwd opens and closes ports, until `ports`, some or all of `next`, are open. 0, or -errno with `err`;
- * *failed: dataplane/process/port_set.h.
+ * -ETIMEDOUT: not until `until_ns`, but later. *failed: dataplane/process/port_set.h.
  */
 int forwarding_change(struct keeld *k, const struct config *next, const struct port_config *ports,
-	unsigned count, unsigned *failed, struct dataplane_error *err) RUNS_ON(role_main);
+	unsigned count, uint64_t until_ns, unsigned *failed, struct dataplane_error *err)
+	RUNS_ON(role_main);
 /* Opens the ports, or adopts the ports of keelfwd. Before wiring_create(). 0, -errno (logged). */
 int forwarding_open(struct keeld *k) RUNS_ON(role_main);
 /* True after the end of keelfwd, until the next keelfwd has the ports. */

@@ -27,6 +27,8 @@
 #include <stdio.h>
 #include <string.h>
 
+/* Of all requests of a commit: less than WatchdogSec= of keel.service. */
+#define CHANGE_NS 45000000000u
 #define RETURNS_POLL_NS 500000000u
 #define RETURNS_PAUSE_NS 5000000000u /* after a device that did not open */
 
@@ -36,6 +38,7 @@ struct ports_change {
 	bool stays[PORTS_MAX]; /* by number: open before and after the change */
 	bool touched[VRF_IDS_MAX]; /* instances with a port that enters or leaves */
 	bool moves; /* there is such an instance */
+	uint64_t until_ns; /* keelfwd is awaited */
 	int result;
 };
 
@@ -329,10 +332,11 @@ open_ports(struct ports_change *c, const struct config *from, const struct confi
 	}
 	*failed = to->port_count;
 	if (c->moves)
-		e = forwarding_change(c->k, to, kept, count, failed, err);
+		e = forwarding_change(c->k, to, kept, count, c->until_ns, failed, err);
 	if (e == 0 && c->moves)
 		e = move_interfaces(c, from, to, want, failed, err);
-	return e == 0 ? forwarding_change(c->k, to, want, to->port_count, failed, err) : e;
+	return e == 0 ? forwarding_change(c->k, to, want, to->port_count, c->until_ns, failed, err)
+		      : e;
 }
 
 /* After open_ports() has failed: the former ports. */
@@ -413,7 +417,7 @@ wiring_ports(void *ctx, const struct config *next, bool restores, struct faults 
 	struct keeld *k = ctx;
 	const struct config *old = apply_running(k->apply);
 	struct port_config want[PORTS_MAX];
-	struct ports_change c = {.k = k, .config = next};
+	struct ports_change c = {.k = k, .config = next, .until_ns = now_ns() + CHANGE_NS};
 	struct dataplane_error err = {""};
 	unsigned failed = next->port_count;
 	bool changes;
@@ -505,6 +509,31 @@ wiring_ports_lost(struct keeld *k)
 	leave(&c, running);
 }
 
+/* keelfwd gets again what commits and events tell; ports that do not stay have opened. */
+static void
+tell_all(struct ports_change *c) RUNS_ON(role_main)
+{
+	struct keeld *k = c->k;
+	struct session_view view;
+	int e;
+
+	for (uint16_t p = 0; p < port_count(); p++)
+		if (port_exists(p))
+			touch(c, port_vrf(p));
+	touch(c, VRF_DEFAULT);
+	e = enter(c);
+	if (e != 0)
+		log_event(LOG_ERROR, "port-failed port=? error=\"%s\" text=\"%s\"",
+			strerrordesc_np(-e), "the kernel's settings of a port");
+	wiring_tunnels(k, c->config);
+	for (struct peer_id id = {0}; (id = peers_next(apply_peers(k->apply), id)).v != 0;) {
+		const struct config_peer *p = peers_config(apply_peers(k->apply), id);
+
+		apply_peek(k->apply, id, &view);
+		forwarder_session(p->vrf, &p->addr, view.state == FSM_ESTABLISHED);
+	}
+}
+
 /* The next keelfwd has the ports, and gets the settings of the former keelfwd. */
 void
 wiring_ports_again(struct keeld *k)
@@ -512,8 +541,6 @@ wiring_ports_again(struct keeld *k)
 	const struct config *running = apply_running(k->apply);
 	struct ports_change c = {.k = k, .config = running};
 	const struct port_face *held = k->wiring->held;
-	struct session_view view;
-	int e;
 
 	/* a held port that has changed, or did not open, is lost now */
 	for (uint16_t p = 0; p < PORTS_MAX; p++) {
@@ -523,28 +550,25 @@ wiring_ports_again(struct keeld *k)
 			     (port_runs(p) && memcmp(&face, &held[p], sizeof(face)) == 0);
 	}
 	leave(&c, running);
-	for (uint16_t p = 0; p < port_count(); p++) {
+	for (uint16_t p = 0; p < port_count(); p++)
 		c.stays[p] &= held[p].ifindex != 0;
-		if (port_exists(p))
-			touch(&c, port_vrf(p));
-	}
-	touch(&c, VRF_DEFAULT);
-	e = enter(&c);
-	if (e != 0)
-		log_event(LOG_ERROR, "port-failed port=? error=\"%s\" text=\"%s\"",
-			strerrordesc_np(-e), "the kernel's settings of a port");
+	tell_all(&c);
 	k->layers.tun_ifindex = port_tun(VRF_DEFAULT);
 	host_routes_loopbacks(&k->layers, NULL, running);
 	layers_call_session(&k->layers, on_session_forwarder, k);
 	addresses_add(&c, running);
-	wiring_tunnels(k, running);
-	for (struct peer_id id = {0}; (id = peers_next(apply_peers(k->apply), id)).v != 0;) {
-		const struct config_peer *p = peers_config(apply_peers(k->apply), id);
+}
 
-		apply_peek(k->apply, id, &view);
-		if (view.state == FSM_ESTABLISHED)
-			forwarder_session(p->vrf, &p->addr, true);
-	}
+/* Requests were not sent while keelfwd stood still. */
+static void
+tell_again(struct keeld *k) RUNS_ON(role_main)
+{
+	struct ports_change c = {.k = k, .config = apply_running(k->apply)};
+
+	for (uint16_t p = 0; p < PORTS_MAX; p++)
+		c.stays[p] = true;
+	log_event(LOG_INFO, "forwarder-told-again");
+	tell_all(&c);
 }
 
 /* Ports whose device leaves are closed. Ports whose device or interface is there again are opened again, with their configuration. */
@@ -555,6 +579,8 @@ returns_poll(struct timer *t) RUNS_ON(role_main)
 	struct keeld *k = w->host.k;
 	bool any = false, failed = false;
 
+	if (!forwarding_lost(k) && forwarder_missed(k->forwarder))
+		tell_again(k);
 	for (uint16_t p = 0; p < port_count(); p++)
 		any |= port_left(p) || opens_again(k, p);
 	if (any) {

@@ -27,12 +27,14 @@
 #define BODY (sizeof(struct forwarder_message) - sizeof(struct forwarder_header))
 #define ANSWER_MS 5000 /* keelfwd answers within milliseconds */
 #define MAIN_MS 2000 /* the same: main serves nobody meanwhile */
-#define PORTS_MS 45000 /* less than WatchdogSec= of keel.service */
+#define PUBLISH_MS 20000 /* nothing repeats a publication */
 #define START_MS 120000 /* EAL may clear gigabytes of huge pages */
 /* For 10 s. systemd starts a unit that has ended after 100 ms. */
 #define SUPERVISOR_POLL_US 20000
 #define SUPERVISOR_POLLS 500
 #define CLOSING_POLLS 100
+#define NS_PER_MS UINT64_C(1000000)
+#define OWED_MOST 16 /* answers: keelfwd closes a connection with a full socket */
 #define END_MS 100 /* at the end of keelfwd the connections close in turn */
 
 /* Requests of one thread. The socket does not block. */
@@ -40,6 +42,7 @@ struct channel {
 	int fd; /* -1: not connected */
 	int patience_ms; /* longest wait of channel_call() */
 	unsigned owed; /* requests without an answer yet */
+	_Atomic bool missed; /* a request was not sent: forwarder_missed() */
 };
 
 struct forwarder {
@@ -119,9 +122,24 @@ channel_wait(const struct channel *c, int ms)
 		;
 }
 
+/* The same, after a wait of at most `ms` for this answer and those before. -ETIMEDOUT: not yet. */
+static int
+channel_await(struct channel *c, enum forwarder_type type, struct forwarder_message *m,
+	struct cargo *cargo, int ms)
+{
+	uint64_t now = monotonic_ns(), end = now + (uint64_t)ms * NS_PER_MS;
+	int rc = channel_answer(c, type, m, cargo);
+
+	for (; rc == -EAGAIN && now < end; now = monotonic_ns()) {
+		channel_wait(c, (int)((end - now) / NS_PER_MS + 1));
+		rc = channel_answer(c, type, m, cargo);
+	}
+	return rc == -EAGAIN ? -ETIMEDOUT : rc;
+}
+
 /*
- * `cargo` may be NULL. -ETIMEDOUT: keelfwd executes the request later. While an answer is late the call does
- * not wait.
+ * `cargo` may be NULL. -ETIMEDOUT: keelfwd executes the request later; -EBUSY: the request was not sent. While an
+ * answer is late the call does not wait.
  */
 static int
 channel_call(struct channel *c, struct forwarder_message *m, size_t body, struct cargo *cargo)
@@ -133,14 +151,14 @@ channel_call(struct channel *c, struct forwarder_message *m, size_t body, struct
 
 	if (cargo == NULL)
 		cargo = &none;
-	rc = channel_send(c, m, body, cargo);
+	rc = c->owed < OWED_MOST ? channel_send(c, m, body, cargo) : -EAGAIN;
 	memset(m, 0, sizeof(*m));
 	cargo->fd_count = 0;
-	if (rc == 0 && !late) {
-		channel_wait(c, c->patience_ms);
-		rc = channel_answer(c, type, m, cargo);
-	}
-	return rc == -EAGAIN || (rc == 0 && late) ? -ETIMEDOUT : rc;
+	if (rc == 0)
+		return channel_await(c, type, m, cargo, late ? 0 : c->patience_ms);
+	if (rc == -EAGAIN)
+		atomic_store_explicit(&c->missed, true, memory_order_relaxed);
+	return rc == -EAGAIN ? -EBUSY : rc;
 }
 
 static void
@@ -351,6 +369,13 @@ closed_at_once(int rc)
 	return rc == -EPIPE || rc == -ECONNRESET || rc == -EAGAIN;
 }
 
+/* keeld has no free descriptor. */
+static bool
+lacks_descriptors(int rc)
+{
+	return rc == -EMFILE || rc == -ENFILE;
+}
+
 /* Tries again while the result is of the kind, at most `polls` times. */
 static int
 open_after(struct forwarder *f, const struct forwarder_config *c,
@@ -531,9 +556,7 @@ config_call(struct channel *channel, const struct forwarder_config *c, struct fo
 
 	if (rc != 0)
 		return rc;
-	channel_wait(channel, ms);
-	rc = channel_answer(channel, type, m, cargo);
-	return rc == -EAGAIN ? -ETIMEDOUT : rc;
+	return channel_await(channel, type, m, cargo, ms);
 }
 
 static int
@@ -726,7 +749,7 @@ forwarder_reach(struct forwarder *f, const char *socket, struct dataplane_error 
 	if (rc == -EAGAIN)
 		return rc;
 	next_close(n);
-	if (nobody_listens(rc) || closed_at_once(rc))
+	if (nobody_listens(rc) || closed_at_once(rc) || lacks_descriptors(rc))
 		return -EAGAIN;
 	return rc != 0 ? dataplane_fail(err, rc, "keelfwd at %s does not answer: %s", socket,
 				 strerror(-rc))
@@ -764,7 +787,7 @@ start_answer(struct next *n, struct dataplane_error *err)
 	struct cargo cargo;
 	int rc = channel_answer(&n->channel[FORWARDER_MAIN], FORWARDER_START, &m, &cargo);
 
-	if (rc == -EAGAIN && monotonic_ns() - n->start_ns < START_MS * UINT64_C(1000000))
+	if (rc == -EAGAIN && monotonic_ns() - n->start_ns < START_MS * NS_PER_MS)
 		return rc;
 	n->start = m.start_answer;
 	n->fd = cargo.fd_count == 1 ? cargo.fd[0] : -1;
@@ -795,7 +818,9 @@ forwarder_returned(struct forwarder *f, struct dataplane_error *err)
 	if (rc != 0) {
 		next_close(n);
 		/* keelfwd ends after a failed start: a queue of AF_XDP may still be in use */
-		return closed_at_once(rc) || n->start.result == rc ? -EAGAIN : rc;
+		return closed_at_once(rc) || lacks_descriptors(rc) || n->start.result == rc
+			       ? -EAGAIN
+			       : rc;
 	}
 	channel_close(&f->channel[FORWARDER_MAIN]);
 	f->channel[FORWARDER_MAIN] = n->channel[FORWARDER_MAIN];
@@ -838,6 +863,7 @@ forwarder_lost(struct forwarder *f)
 	f->state.lost = true;
 	f->state.published = false;
 	f->state.ended_ns[f->state.ends++ % FORWARDER_ENDS] = monotonic_ns();
+	channel_close(&f->channel[FORWARDER_MAIN]);
 }
 
 int
@@ -853,13 +879,18 @@ forwarder_publish(struct forwarder *f, const struct workers_config *c, struct da
 			.idle_adaptive = c->idle_adaptive,
 			.forward_source_routes = c->forward_source_routes}};
 	const struct forwarder_publish_answer *a = &m.publish_answer;
+	struct channel *main = &f->channel[FORWARDER_MAIN];
 	int rc;
 
 	for (unsigned i = 0; i < c->count && i < RTE_DIM(m.publish.reader); i++)
 		m.publish.reader[i] = c->readers[i];
-	f->channel[FORWARDER_MAIN].patience_ms = ANSWER_MS;
-	rc = channel_call(&f->channel[FORWARDER_MAIN], &m, BODY, NULL);
-	f->channel[FORWARDER_MAIN].patience_ms = MAIN_MS;
+	if (channel_settle(main, 0) == -EAGAIN)
+		return -EAGAIN;
+	main->patience_ms = PUBLISH_MS;
+	rc = channel_call(main, &m, BODY, NULL);
+	main->patience_ms = MAIN_MS;
+	if (rc == -EBUSY)
+		return -EAGAIN;
 	if (rc != 0)
 		return dataplane_fail(err, rc, "keelfwd does not answer: %s", strerror(-rc));
 	if (a->result != 0)
@@ -876,7 +907,8 @@ forwarder_ports(struct forwarder *f, const struct forwarder_config *c, unsigned 
 	struct forwarder_message m = {.head = {.type = FORWARDER_PORTS}};
 	const struct forwarder_ports_answer *a = &m.ports_answer;
 	struct cargo cargo;
-	int rc = config_call(&f->channel[FORWARDER_MAIN], c, &m, PORTS_MS, &cargo);
+	uint64_t now = monotonic_ns(), left = c->until_ns > now ? c->until_ns - now : 0;
+	int rc = config_call(&f->channel[FORWARDER_MAIN], c, &m, (int)(left / NS_PER_MS), &cargo);
 
 	*failed = c->port_count;
 	if (rc != 0)
@@ -931,7 +963,20 @@ forwarder_answers(void)
 	struct port_counters c;
 	int rc = forwarder_counters(0, &c);
 
-	return rc != -ETIMEDOUT && rc != -ENOTCONN;
+	return rc != -ETIMEDOUT && rc != -EBUSY && rc != -ENOTCONN;
+}
+
+bool
+forwarder_missed(struct forwarder *f)
+{
+	bool missed = false;
+
+	if (channel_settle(&f->channel[FORWARDER_MAIN], 0) != 0)
+		return false;
+	for (unsigned role = FORWARDER_MAIN; role <= FORWARDER_HOST; role++)
+		missed |= atomic_exchange_explicit(
+			&f->channel[role].missed, false, memory_order_relaxed);
+	return missed;
 }
 
 unsigned
@@ -978,14 +1023,14 @@ forwarder_session(struct vrf_id vrf, const struct ip_addr *addr, bool up)
 		&(struct forwarder_port){.vrf = vrf, .present = up, .addr = *addr}, &a);
 }
 
-bool
+int
 forwarder_had_session(struct vrf_id vrf, const struct ip_addr *addr)
 {
 	struct forwarder_port_answer a = {0};
+	int rc = port_call(FORWARDER_MAIN, FORWARDER_HAD_SESSION,
+		&(struct forwarder_port){.vrf = vrf, .addr = *addr}, &a);
 
-	return port_call(FORWARDER_MAIN, FORWARDER_HAD_SESSION,
-		       &(struct forwarder_port){.vrf = vrf, .addr = *addr}, &a) == 0 &&
-	       a.changed;
+	return rc == 0 ? a.changed != 0 : rc;
 }
 
 int

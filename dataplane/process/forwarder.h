@@ -29,6 +29,7 @@ struct forwarder_config {
 	const struct port_config *ports;
 	unsigned port_count;
 	bool instances; /* keelfwd keeps the right to enter network namespaces; for forwarder_open() */
+	uint64_t until_ns; /* CLOCK_MONOTONIC: longest wait of forwarder_ports() */
 	bool *remains; /* set by a failure of forwarder_open(): a keelfwd may forward */
 };
 
@@ -70,7 +71,8 @@ const struct forwarder_state *forwarder_state(const struct forwarder *f);
 const struct forwarder_state *forwarder_current(void);
 /*
  * The workers use the tables of `c` from now on. On return no worker uses the tables of an earlier
- * keeld. `c->readers` is needed. Returns 0, or -errno with `err`.
+ * keeld. `c->readers` is needed. Returns 0; -EAGAIN: not begun, because
+ * an answer of keelfwd is late; or -errno with `err`.
  */
 int forwarder_publish(
 	struct forwarder *f, const struct workers_config *c, struct dataplane_error *err);
@@ -107,13 +109,18 @@ int forwarder_swap(struct forwarder *f, struct dataplane_error *err) RUNS_ON(rol
 int forwarder_counters(uint16_t port, struct port_counters *out);
 /* Main: false: a request would wait for long, or keelfwd has ended. */
 bool forwarder_answers(void);
+/*
+ * Main: true once after requests of main or the host thread were not sent, because many answers were late. No
+ * answer to main is late now, and the caller repeats the requests.
+ */
+bool forwarder_missed(struct forwarder *f);
 unsigned forwarder_driver_counters(
 	uint16_t port, unsigned first, struct driver_counter *out, unsigned max);
 bool forwarder_host_counters(uint16_t port, struct host_counters out[HOST_CLASSES]);
 void forwarder_peer(struct vrf_id vrf, const struct ip_addr *addr, bool present);
-/* Main: which peers have a session, for the next keeld; and had one when the keeld before ended. */
+/* Main: which peers have a session, for the next keeld; and had one when the keeld before ended: 0, 1, -errno. */
 void forwarder_session(struct vrf_id vrf, const struct ip_addr *addr, bool up);
-bool forwarder_had_session(struct vrf_id vrf, const struct ip_addr *addr);
+int forwarder_had_session(struct vrf_id vrf, const struct ip_addr *addr);
 int forwarder_refresh(uint16_t port, bool *changed) RUNS_ON(role_host);
 /* Joins or leaves an anycast address on a port: packets for it go to the kernel, which answers for it there. */
 int forwarder_anycast(uint16_t port, const struct ip_addr *addr, bool present) RUNS_ON(role_host);

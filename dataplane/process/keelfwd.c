@@ -1093,6 +1093,31 @@ on_host(struct keelfwd *k, const struct client *c, uint32_t type, char *tail, si
 	return answer(c, &out, type, NULL, 0);
 }
 
+/* The descriptors of the request have no room. */
+static int
+refuse(struct keelfwd *k, const struct client *c, const struct forwarder_message *m)
+{
+	static const char text[] =
+		"keelfwd needs more descriptors: LimitNOFILE= of its unit, `ulimit -n`";
+	struct forwarder_message out = {0};
+
+	note("request-failed error=\"%s\" text=\"%s\"", strerror(EMFILE), text);
+	if (c->role != FORWARDER_MAIN ||
+		(m->head.type != FORWARDER_START && m->head.type != FORWARDER_PORTS))
+		return -EMFILE;
+	if (m->head.type == FORWARDER_START) {
+		k->end = k->failed = !k->running;
+		out.start_answer.adopted = k->running;
+		out.start_answer.result = -EMFILE;
+		snprintf(out.start_answer.text, sizeof(out.start_answer.text), "%s", text);
+	} else {
+		out.ports_answer.failed = UINT32_MAX;
+		out.ports_answer.result = -EMFILE;
+		snprintf(out.ports_answer.text, sizeof(out.ports_answer.text), "%s", text);
+	}
+	return answer(c, &out, m->head.type, NULL, 0);
+}
+
 #define MAIN (1u << FORWARDER_MAIN)
 #define HOST (1u << FORWARDER_HOST)
 
@@ -1193,8 +1218,10 @@ client_ready(struct keelfwd *k, struct client *c) RUNS_ON(role_host) RUNS_ON(rol
 	rc = forwarder_receive(c->fd, &m, &body, tail, sizeof(tail), &tail_bytes, fds,
 		FORWARDER_FDS_MAX, &fd_count);
 	if (rc == -EMFILE)
-		note("request-failed error=\"%s\"", strerror(-rc));
-	if (rc != 0 || on_message(k, c, &m, tail, tail_bytes, fds, fd_count) != 0)
+		rc = refuse(k, c, &m);
+	else if (rc == 0)
+		rc = on_message(k, c, &m, tail, tail_bytes, fds, fd_count);
+	if (rc != 0)
 		client_close(k, c);
 	for (unsigned i = 0; i < fd_count; i++)
 		if (fds[i] >= 0)

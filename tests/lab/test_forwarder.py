@@ -265,11 +265,11 @@ print(answers)
         self.c.true("a client that reads no answers is closed", closed)
 
     def late(self):
-        """keelfwd stops for longer than keeld waits: keeld waits once, and later answers belong to their requests."""
+        """keelfwd stops for longer than keeld waits: keeld waits once, and later answers belong to their requests. Many requests end neither of both."""
         before, begin = self.counted(), time.monotonic()
         os.kill(self.pid, signal.SIGSTOP)
         try:
-            for _ in range(3):
+            for _ in range(40):
                 self.stats()
             self.rpc.call("config.edit", merge={"ports": config()["ports"][:1]})
             try:
@@ -284,6 +284,8 @@ print(answers)
         self.c.true("keeld waits once for a keelfwd that does not answer", took < 8, took)
         self.c.comes_to("the counters of the ports after a late answer", self.counted, before)
         self.keeld.must_run()
+        self.c.equal("... the same keelfwd", forwarder_pid(self.forwarder[1]), self.pid)
+        self.whole("a keelfwd that stood still")
 
     def killed(self):
         """keelfwd is killed, and starts again as its unit does: keeld, a user without rights, gives the ports and the tables to the next one."""

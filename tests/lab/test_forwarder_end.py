@@ -253,6 +253,19 @@ class Test(test_forwarder.Test):
         with open(os.path.join(self.lab.logs, "keelfwd.log"), errors="replace") as f:
             self.c.true("... and its log says why", "Too many open files" in f.read())
 
+    def no_descriptor(self):
+        """keelfwd has no descriptor for the namespace of an instance: a commit of its port is refused, and nothing ends."""
+        ports, keeld, keelfwd = config()["ports"], self.rpc.call("system.info")["pid"], forwarder_pid(self.socket)
+        self.c.equal("a port of an instance goes", self.commit(ports=[p for p in ports if p["name"] != "red"]), None)
+        used, was = os.listdir("/proc/%d/fd" % keelfwd), resource.prlimit(keelfwd, resource.RLIMIT_NOFILE)
+        resource.prlimit(keelfwd, resource.RLIMIT_NOFILE, (next(n for n in range(was[0]) if str(n) not in used), was[1]))
+        refused = self.commit(ports=ports)
+        resource.prlimit(keelfwd, resource.RLIMIT_NOFILE, was)
+        self.c.true("... and does not come without a descriptor", "needs more descriptors" in (refused or ""), refused)
+        self.c.equal("... but then", self.commit(ports=ports), None)
+        self.at_rest("the port of the instance")
+        self.c.equal("... the same keeld, and the same keelfwd", (self.rpc.call("system.info")["pid"], forwarder_pid(self.socket)), (keeld, keelfwd))
+
     def while_away(self):
         """Between two keelfwd a static route comes; its next hop is resolved afterwards."""
         keelfwd, hop = forwarder_pid(self.socket), "198.18.2.77"
@@ -353,6 +366,7 @@ def test(checks):
             t.adopted()
             t.start_fails()
             if not own:
+                t.no_descriptor()
                 t.few_descriptors()
             t.while_away()
             t.keel0_down()
