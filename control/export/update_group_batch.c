@@ -311,7 +311,8 @@ route_resend(
 	int err = 0;
 
 	if (!route_again(g, id, r, &o) || !offer_make(g, &o, &err)) {
-		g->error = err;
+		if (err < 0)
+			g->error = err;
 		return false;
 	}
 	change_present(

@@ -131,7 +131,7 @@ message_is_for(const struct update_member *m, const struct message *msg)
 	case MESSAGE_WALK_END:
 		return msg->walk == m->walk;
 	case MESSAGE_POLICY_END:
-		return true;
+		return !m->dumping;
 	case MESSAGE_SETTLED:
 		return msg->who.v == m->id.v;
 	}
@@ -342,7 +342,8 @@ item_due(struct update_member *m, struct dest_id id, bool gone)
 	if (has == gone)
 		return DUE_OTHER;
 	if (!gone && (!route_again(g, id, r, &o) || !offer_make(g, &o, &err))) {
-		m->error = err;
+		if (err < 0)
+			m->error = err;
 		return DUE_LATER;
 	}
 	batch_put(m, id, &k, o.made, r.label);
