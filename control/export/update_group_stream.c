@@ -16,7 +16,7 @@
 #define WALK_IDS 16384u /* ids in one slice: in a policy walk most ids cause no change */
 /* Below this number of advertised routes, a policy that matches few prefixes has denied nearly all destinations. */
 #define SPARSE_ROUTES 4096u
-#define RETRY_NS 50000000u /* before a walk that waits tries again */
+#define RETRY_NS 50000000u /* at most, before a walk that waits tries again */
 /* Few members hold up bulk for this time, and FEW_FACTOR times the time that the other members needed. */
 #define FEW_NS 30000000u
 #define FEW_FACTOR 2u
@@ -746,6 +746,24 @@ few_are_late(struct update_group *g, uint64_t now)
 	return g->patience.few_ns > FEW_NS + FEW_FACTOR * others;
 }
 
+/*
+ * Time until the next check: half of the time so far, or half of the time that the other members needed. Each member with room has a turn then, so many
+ * members must not check often.
+ */
+static uint64_t
+walk_retry_ns(const struct update_group *g, uint64_t now)
+{
+	uint64_t ns = ((g->patience.few_since_ns != 0 ? g->patience.few_since_ns : now) -
+			      g->patience.blocked_ns) /
+		      2;
+
+	if (ns > RETRY_NS)
+		ns = RETRY_NS;
+	if (ns < FEW_RETRY_NS)
+		ns = FEW_RETRY_NS;
+	return ns < g->set->c.patience_ns ? ns : g->set->c.patience_ns;
+}
+
 static void
 walk_unblock(struct update_group *g)
 {
@@ -758,8 +776,6 @@ walk_unblock(struct update_group *g)
 static bool
 bulk_may_run(struct update_group *g, uint64_t deadline_ns)
 {
-	uint64_t patience = g->set->c.patience_ns;
-
 	while (g->kept >= bulk_max(g)) {
 		uint64_t now = now_ns();
 
@@ -768,8 +784,7 @@ bulk_may_run(struct update_group *g, uint64_t deadline_ns)
 			return false;
 		}
 		if ((walk_patience(g, now) && !few_are_late(g, now)) || group_is_full(g)) {
-			g->patience.retry_ns =
-				now + (patience < FEW_RETRY_NS ? patience : FEW_RETRY_NS);
+			g->patience.retry_ns = now + walk_retry_ns(g, now);
 			return false;
 		}
 		(void)slowest_fall_behind(g, deadline_ns);
@@ -791,6 +806,14 @@ static bool
 walk_runs(const struct update_group *g)
 {
 	return walk_place(g) < g->laps.until;
+}
+
+/* The journal delays the end of a walk. A slice for other members would meet further changed routes, and so delay the end again. */
+static bool
+end_waits(const struct update_group *g)
+{
+	return g->laps.walking > 0 && walk_place(g) >= g->laps.first_end &&
+	       group_passed(g) < g->laps.end_after;
 }
 
 /* Each lap begins with the default route that we originate. */
@@ -853,7 +876,7 @@ gather(struct update_group *g, uint64_t deadline_ns) RUNS_ON(role_session)
 		if (!slowest_fall_behind(g, deadline_ns) || now_ns() >= deadline_ns)
 			return false;
 	g->laps.turn = !g->laps.turn;
-	if (g->laps.turn && walk_runs(g) && bulk_may_run(g, deadline_ns)) {
+	if (g->laps.turn && walk_runs(g) && !end_waits(g) && bulk_may_run(g, deadline_ns)) {
 		group_fall(g); /* the copies are older than what the walk shows */
 		walk_gather(g, deadline_ns);
 		return true;
@@ -895,8 +918,10 @@ walk_begin_members(struct update_group *g) RUNS_ON(role_session)
 {
 	uint64_t end = walk_aim(g);
 
-	if (g->laps.walking == 0)
+	if (g->laps.walking == 0) {
 		g->laps.first_end = end;
+		g->laps.unsent = false;
+	}
 	g->laps.serial++;
 	for (struct update_member *m = g->members; m != NULL; m = m->next) {
 		if (!member_waits(m))
@@ -968,6 +993,8 @@ walk_end_members(struct update_group *g) RUNS_ON(role_session)
 			g->laps.first_end = m->walk_end;
 	}
 	g->laps.unsent = false;
+	if (g->laps.walking == 0) /* the member of a later end may have left */
+		g->laps.until = g->laps.policy_until;
 	if (serial != 0)
 		stream_mark(g, MESSAGE_WALK_END, PEER_SELF, serial);
 }
@@ -1002,7 +1029,7 @@ walk_step(struct update_group *g) RUNS_ON(role_session)
 		g->laps.short_of = false;
 		g->laps.rest = rest;
 		g->laps.policy_until = rest ? walk_aim(g) : 0;
-		g->stats.policy_walks++;
+		g->stats.policy_walks += !rest;
 		if (!rest)
 			stream_mark(g, MESSAGE_POLICY_END, PEER_SELF, 0);
 	} else {
@@ -1038,7 +1065,8 @@ stream_works(const struct update_group *g)
 	if (split_pending(g) || settle_pending(g) ||
 		(journal_works(g) && !(g->bulk_held && walk_blocked(g))))
 		return true;
-	return end_is_due(g) || policy_end_is_due(g) || (walk_runs(g) && !walk_blocked(g));
+	return end_is_due(g) || policy_end_is_due(g) ||
+	       (walk_runs(g) && !end_waits(g) && !walk_blocked(g));
 }
 
 bool

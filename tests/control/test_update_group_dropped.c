@@ -343,6 +343,42 @@ test_few_hold_up_nobody(void **state)
 	rigged_end(&r);
 }
 
+/* With half of the members full, the other members ask for later and later turns while the walk waits. */
+static void
+test_waits_grow(void **state)
+{
+	static struct rigged r;
+	uint64_t until = now_ns() + UINT64_C(20000000000), longest = 0, began = 0;
+
+	rigged_begin(&r, FAMILY_IPV4_UNICAST);
+	r.groups->c.patience_ns = UINT64_C(600000000000);
+	load(&r, 20000, 1);
+	for (unsigned i = 0; i < 10; i++) {
+		struct update_member_config c = member_config(&r, i);
+
+		join(&r, i, &c);
+	}
+	while (longest < 20000000 && now_ns() < until)
+		for (unsigned i = 0; i < 10; i++) {
+			uint64_t now, at;
+
+			if (i >= 5) {
+				turn_block(r.told[i].m, 0);
+				continue;
+			}
+			encode(&r, i, false);
+			now = now_ns();
+			at = member_wait_ns(r.told[i].m);
+			if (at > now && at - now > longest)
+				longest = at - now;
+			if (at != 0 && began == 0)
+				began = now;
+		}
+	assert_in_range(longest, 20000000, 60000000);
+	assert_true(now_ns() - began >= 40000000); /* half of the time so far */
+	rigged_end(&r);
+}
+
 int
 main(void)
 {
@@ -355,6 +391,7 @@ main(void)
 		cmocka_unit_test(test_slow_reader_stays),
 		cmocka_unit_test(test_who_holds_nothing_stays),
 		cmocka_unit_test(test_few_hold_up_nobody),
+		cmocka_unit_test(test_waits_grow),
 	};
 
 	role_enter_rib();

@@ -528,6 +528,7 @@ test_commits_at_a_limit(void **state)
 	rig_attrs_make(&a, NULL, 0, 0x0a0a0a0a);
 	for (unsigned turns = 0; turns < TURNS; turns++) {
 		struct update_member_config c;
+		struct update_group_stats s;
 		unsigned n = 0;
 
 		rigged_begin(&r, FAMILY_IPV4_UNICAST);
@@ -549,6 +550,9 @@ test_commits_at_a_limit(void **state)
 			n++;
 		assert_in_range(n, 0, TURNS_MAX - 1);
 		assert_int_equal(update_group_advertised(r.told[0].m), ROUTES);
+		update_group_stats(r.told[0].m, &s);
+		assert_in_range(s.policy_walks, 1, 2);
+		assert_in_range(r.told[0].marks[MARK_POLICY_DONE], s.policy_walks, s.policy_walks);
 		rigged_end(&r);
 	}
 	policy_destroy(prepends);

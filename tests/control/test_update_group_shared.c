@@ -659,6 +659,128 @@ test_requests(void **state)
 	rigged_end(&r);
 }
 
+/* Steps of the stream until the walk comes to `place`. */
+static void
+walk_to(struct rigged *r, struct update_group *g, uint64_t place)
+{
+	qsbr_online(r->rig.readers, r->reader);
+	while (walk_place(g) < place)
+		(void)stream_produce(g, UINT64_MAX);
+	qsbr_offline(r->rig.readers, r->reader);
+}
+
+/* Where the lap begins that ends first. */
+static uint64_t
+lap_begin(const struct update_group *g)
+{
+	return g->laps.first_end - (UINT64_C(1) << 32);
+}
+
+/* Members 0 and 1 have asked for the table, member 1 when the walk of member 0 had come to route `first`. */
+static struct update_group *
+two_ask(struct rigged *r, unsigned first)
+{
+	struct update_group *g;
+
+	rigged_begin(r, FAMILY_IPV4_UNICAST);
+	r->groups->c.kept_max = 64u << 20; /* the steps wait for no member */
+	load(r, LATE_ROUTES, 1000);
+	two_join(r);
+	g = r->told[0].m->group;
+	update_group_refresh(r->told[0].m, true);
+	walk_to(r, g, walk_place(g) + 1);
+	walk_to(r, g, lap_begin(g) + first);
+	update_group_refresh(r->told[1].m, true);
+	walk_to(r, g, walk_place(g) + 1);
+	return g;
+}
+
+/* The member that asked last leaves: the walk ends where it ends for the other member. */
+static void
+test_walk_of_who_leaves(void **state)
+{
+	static struct rigged r;
+	struct update_group *g = two_ask(&r, LATE_ROUTES / 2);
+	uint64_t end = r.told[1].m->walk_end;
+
+	assert_null(update_group_leave(r.told[1].m));
+	r.told[1].m = NULL;
+	drain(&r, false);
+	assert_int_equal(r.told[0].marks[MARK_EORR], 1);
+	assert_true(walk_place(g) < end - LATE_ROUTES / 4);
+	rigged_end(&r);
+}
+
+/*
+ * Withdrawn routes that the walk meets delay EoRR until the journal has brought their withdrawals. The walk of another member pauses until then, and so meets no
+ * further ones.
+ */
+static void
+test_end_before_further_walks(void **state)
+{
+	static struct rigged r;
+	struct update_group *g = two_ask(&r, LATE_ROUTES / 2);
+	bool waited = false;
+
+	walk_to(&r, g, lap_begin(g) + LATE_ROUTES - 2000);
+	for (unsigned i = LATE_ROUTES / 2; i < LATE_ROUTES; i++) {
+		struct rib_nlri n = {
+			.prefix = prefix_from_v4(0x0a000000u + i * 256, 24), .label = 0xfffff};
+
+		rig_update(&r.rig, SOURCE, NULL, &n, 1);
+	}
+	rig_settle(&r.rig);
+	qsbr_online(r.rig.readers, r.reader);
+	while (r.told[0].m->walk_end != 0) {
+		uint64_t place = walk_place(g);
+		bool waits = place >= g->laps.first_end && group_passed(g) < g->laps.end_after;
+
+		(void)stream_produce(g, UINT64_MAX);
+		if (waits)
+			assert_int_equal(walk_place(g), place);
+		waited |= waits;
+	}
+	qsbr_offline(r.rig.readers, r.reader);
+	assert_true(waited);
+	assert_int_not_equal(r.told[1].m->walk_end, 0);
+	drain(&r, false);
+	for (unsigned i = 0; i < 2; i++)
+		assert_int_equal(r.told[i].marks[MARK_EORR], 1);
+	assert_int_equal(update_group_advertised(r.told[0].m), LATE_ROUTES / 2);
+	rigged_end(&r);
+}
+
+/* The differences of changed rules end before the table of a new member is complete: for this member there are none. */
+static void
+test_policy_end_within_a_table(void **state)
+{
+	static struct rigged r;
+	struct update_member_config c;
+	struct update_group *g;
+
+	rigged_begin(&r, FAMILY_IPV4_UNICAST);
+	r.groups->c.kept_max = 64u << 20;
+	load(&r, LATE_ROUTES, 1000);
+	two_join(&r);
+	g = r.told[0].m->group;
+	for (unsigned i = 0; i < 2; i++) {
+		c = member_config(&r, i);
+		c.rules.next_hop_unchanged = true;
+		update_group_rules(r.told[i].m, &c.rules);
+	}
+	walk_to(&r, g, g->laps.policy_until - (UINT64_C(1) << 32) + LATE_ROUTES / 2);
+	c = member_config(&r, 2);
+	c.rules.next_hop_unchanged = true;
+	join(&r, 2, &c);
+	assert_ptr_equal(r.told[2].m->group, g);
+	drain(&r, false);
+	for (unsigned i = 0; i < 3; i++) {
+		assert_int_equal(r.told[i].marks[MARK_END_OF_RIB], 1);
+		assert_int_equal(r.told[i].marks[MARK_POLICY_DONE], i < 2);
+	}
+	rigged_end(&r);
+}
+
 int
 main(void)
 {
@@ -667,6 +789,9 @@ main(void)
 		cmocka_unit_test(test_packed_once),
 		cmocka_unit_test(test_late_joins_share_the_walk),
 		cmocka_unit_test(test_late_join_stays_alone),
+		cmocka_unit_test(test_walk_of_who_leaves),
+		cmocka_unit_test(test_end_before_further_walks),
+		cmocka_unit_test(test_policy_end_within_a_table),
 		cmocka_unit_test(test_groups_read_together),
 		cmocka_unit_test(test_no_group_waits_for_a_paused_one),
 		cmocka_unit_test(test_passed_over_costs_no_windows),
