@@ -714,7 +714,7 @@ route_next(const struct update_member *m, struct dest_id dest, struct offer *o)
 	struct dest_view view;
 
 	return shards_peek(&m->group->table, dest, &view) && view.paths != NULL &&
-	       rules_evaluate(m->group, dest, &view, o) == 0 && o->permit &&
+	       rules_look(m->group, dest, &view, o) == 0 && o->permit &&
 	       o->path.source.v != m->id.v;
 }
 
@@ -755,7 +755,7 @@ update_refusal_text(enum update_refusal r)
 	return r < EXPORT_REFUSALS ? text[r] : "?";
 }
 
-/* rules_explain() names the rule; rules_evaluate() has the last word, also about rules without a name of their own. */
+/* rules_explain() names the rule; rules_look() has the last word, also about rules without a name of their own. */
 static enum update_refusal
 fate_refusal(const struct update_member *m, struct dest_id dest, uint32_t *node)
 {
@@ -773,7 +773,7 @@ fate_refusal(const struct update_member *m, struct dest_id dest, uint32_t *node)
 		return EXPORT_SOURCE;
 	if (rules_explain(g, dest, &view, &why, node) < 0 || why != EXPORT_PERMITTED)
 		return why;
-	if (rules_evaluate(g, dest, &view, &o) < 0 || o.kept)
+	if (rules_look(g, dest, &view, &o) < 0 || o.kept)
 		return EXPORT_PERMITTED;
 	return o.permit && offer_content(g, &o, &hash, &err) != NULL ? EXPORT_PERMITTED
 								     : EXPORT_NEXT_HOP;

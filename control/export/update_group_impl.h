@@ -511,7 +511,7 @@ struct update_groups {
 	} plan[FAMILY_COUNT];
 	struct trace_tap *tap; /* NULL: no trace */
 	struct path_ring *changes; /* NULL: no BMP collector wants Adj-RIB-Out */
-	/* Of the last evaluation: the rule that refused the best path, and the node of the export policy. `explains`: the node is wanted. */
+	/* Of the last evaluation: the rule that refused the best path, and the node of the export policy. `explains`: for an answer, with the node. */
 	enum update_refusal why;
 	uint32_t node;
 	bool explains;
@@ -727,10 +727,13 @@ int rules_evaluate_path(struct update_group *g, const struct dest_view *view,
 int rules_default(struct update_group *g, struct offer *o);
 /*
  * For an answer to an operator, of a destination with eligible paths: the rule that refuses the best path, EXPORT_PERMITTED without such a rule. *node: of
- * the export policy. Uses no cache. 0, -ENOMEM.
+ * the export policy. Uses no cache, allocates no label, and counts nothing. 0, -ENOMEM.
  */
 int rules_explain(struct update_group *g, struct dest_id id, const struct dest_view *view,
 	enum update_refusal *why, uint32_t *node);
+/* As rules_evaluate(), but the offer has neither a number of its edit nor a new label: for an answer, as rules_explain(). */
+int rules_look(
+	struct update_group *g, struct dest_id id, const struct dest_view *view, struct offer *o);
 /*
  * The exported attributes of an offer that was just evaluated, in a scratch buffer; *hash: their hash. NULL: the attributes fit no message, or no next hop
  * exists; *err: 0, -ENOMEM.

@@ -229,8 +229,9 @@ offer_swap(struct update_group *g, struct dest_id id, const struct attr_set *att
 	struct swap_owner owner = {0}; /* of routes of peers that are unknown by now */
 
 	o->path.swapped = true;
-	if (g->out == NULL) { /* a preview allocates no label; 0: a label that no route has yet */
+	if (g->out == NULL || s->explains) { /* allocates no label; 0: no route has the label */
 		o->label = swaps_find(s->c.swaps, &attrs->next_hop, o->label);
+		o->permit = g->out == NULL || o->label != 0; /* a preview may wait for the label */
 		return;
 	}
 	/* rules_evaluate_window(): the routes have different labels, so each is evaluated alone */
@@ -748,7 +749,7 @@ path_run_window(
 	return run;
 }
 
-/* The attributes of a best path, cached for a run of paths of one peer with one set. run->accepted is an id of all shards. */
+/* The attributes of a best path, cached for a run of paths of one peer, or of one kind of our own, with one set. run->accepted is an id of all shards. */
 static struct path_run *
 path_run_get(struct update_group *g, unsigned shard, const struct rib_path *best,
 	const struct shard_peer **source)
@@ -757,16 +758,16 @@ path_run_get(struct update_group *g, unsigned shard, const struct rib_path *best
 	struct attr_id accepted = {shards_id(shards, shard, best->accepted.v)};
 	struct path_run *run = &g->set->told;
 	const struct attr_set *attrs;
+	enum route_source kind;
 
 	if (g->set->from != NULL)
 		return path_run_window(g, g->set->from, source);
+	kind = path_kind(g->set, shard, best, source);
 	if (run->group == g && run->from == NULL && run->accepted.v == accepted.v &&
-		run->peer.v == best->peer.v && best->peer.v != PEER_SELF.v) {
-		*source = source_peer(g->set, shard, best->peer);
+		run->peer.v == best->peer.v && run->kind == kind)
 		return run;
-	}
-	*run = (struct path_run){.group = g, .accepted = accepted, .peer = best->peer};
-	run->kind = path_kind(g->set, shard, best, source);
+	*run = (struct path_run){
+		.group = g, .accepted = accepted, .peer = best->peer, .kind = kind};
 	attrs = accepted_attrs(g->set, shard_attrs(shards->at[shard]), best, accepted);
 	path_run_judge(g, run, attrs, attrs != NULL ? group_forbids(g, attrs) : 0, *source);
 	if (run->attrs != NULL)
@@ -809,8 +810,10 @@ evaluate_run(struct update_group *g, const struct dest_view *view, const struct 
 	int err;
 
 	err = policy_run(g, run, &view->prefix, &v);
-	if (err < 0)
+	if (err < 0) {
+		g->set->told.group = NULL; /* its members may be of other rules */
 		return err;
+	}
 	run->why = !v.permit					? EXPORT_POLICY
 		   : !rt_filter_wants(g->rules.filter, v.attrs) ? EXPORT_MEMBERSHIP /* RFC 4684 3 */
 								: EXPORT_PERMITTED;
@@ -828,7 +831,7 @@ evaluate_run(struct update_group *g, const struct dest_view *view, const struct 
 	}
 	o->permit = true;
 	o->by_before = g->by_before;
-	o->edit = edit_find(g, &v);
+	o->edit = g->set->explains ? EDIT_UNNAMED : edit_find(g, &v);
 	o->sets = v.sets;
 	o->attrs = run->attrs;
 	o->after = v.attrs;
@@ -862,7 +865,7 @@ evaluate_path(struct update_group *g, struct dest_id id, const struct dest_view 
 		return err;
 	g->set->why = run->why;
 	g->set->node = run->node;
-	g->stats.foreign_labels += run->why == EXPORT_NEXT_HOP;
+	g->stats.foreign_labels += run->why == EXPORT_NEXT_HOP && !g->set->explains;
 	o->source = source;
 	o->label = label;
 	if (run->swaps)
@@ -932,6 +935,19 @@ rules_explain(struct update_group *g, struct dest_id id, const struct dest_view 
 	rules_run_end(g->set);
 	*why = g->set->why;
 	*node = g->set->node;
+	return err;
+}
+
+int
+rules_look(struct update_group *g, struct dest_id id, const struct dest_view *view, struct offer *o)
+{
+	int err;
+
+	g->set->told.group = NULL;
+	g->set->explains = true;
+	err = rules_evaluate(g, id, view, o);
+	g->set->explains = false;
+	g->set->told.group = NULL;
 	return err;
 }
 

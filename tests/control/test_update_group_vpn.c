@@ -637,6 +637,25 @@ test_replaced_labels(void **state)
 	end(&w);
 }
 
+/* The refusal of destination `id` towards member `i`. */
+static enum update_refusal
+refusal_of(struct world *w, unsigned i, uint32_t id)
+{
+	struct update_fate fate;
+
+	qsbr_online(w->rig.readers, w->reader);
+	update_group_fate(w->told[i].m, (struct dest_id){id}, false, &fate);
+	qsbr_offline(w->rig.readers, w->reader);
+	assert_int_equal(fate.advertised, fate.refusal == EXPORT_PERMITTED);
+	return fate.refusal;
+}
+
+static enum update_refusal
+refusal(struct world *w, unsigned i)
+{
+	return refusal_of(w, i, 0);
+}
+
 /* ---- labels that would get another next hop ---- */
 
 #define EXTERNAL_PATH "40020602010000fde9"
@@ -650,6 +669,7 @@ test_foreign_labels(void **state)
 	struct update_group_stats stats;
 	struct update_member_config c;
 	struct update_rules rules;
+	uint64_t foreign;
 	struct world w;
 	size_t len;
 
@@ -672,7 +692,11 @@ test_foreign_labels(void **state)
 	expect_update(&w, 3, HOP_V4, NLRI_1, ORIGIN_IGP_ATTR EXTERNAL_PATH LOCAL_PREF_100 TARGET);
 	assert_int_equal(update_group_advertised(w.told[0].m), 0);
 	update_group_stats(w.told[0].m, &stats);
-	assert_true(stats.foreign_labels > 0);
+	foreign = stats.foreign_labels;
+	assert_true(foreign > 0);
+	assert_int_equal(refusal(&w, 0), EXPORT_NEXT_HOP);
+	update_group_stats(w.told[0].m, &stats);
+	assert_int_equal(stats.foreign_labels, foreign); /* a question counts nothing */
 	update_group_stats(w.told[1].m, &stats);
 	assert_int_equal(stats.foreign_labels, 0);
 	/* RFC 4456 10: next_hop_self leaves the next hop of a reflected route, so the label stays */
@@ -1282,14 +1306,20 @@ test_no_label(void **state)
 	join_kind(&w, 0, UPDATE_EXTERNAL);
 	announce(
 		&w, SOURCE, HOP_V4, NLRI("000101", "0a0100"), ORIGIN_IGP_ATTR EXTERNAL_PATH TARGET);
+	rig_settle(&w.rig);
+	/* a question asks for no label */
+	assert_int_equal(refusal(&w, 0), EXPORT_NEXT_HOP);
+	assert_int_equal(figures(&w).in_use, 0);
 	drain(&w);
 	install(&w, 0);
 	drain(&w);
+	assert_int_equal(refusal(&w, 0), EXPORT_PERMITTED);
 	announce(
 		&w, SOURCE, HOP_V4, NLRI("000201", "0a0200"), ORIGIN_IGP_ATTR EXTERNAL_PATH TARGET);
 	drain(&w);
 	expect_nothing(&w, 0);
 	assert_true(figures(&w).full);
+	assert_int_equal(refusal_of(&w, 0, 1), EXPORT_NEXT_HOP);
 	update_group_stats(w.told[0].m, &stats);
 	assert_int_equal(stats.no_labels, 1);
 	/* the only label is advertised for another pair: no reuse, but a withdrawal */
@@ -1353,19 +1383,6 @@ set_filter(struct world *w, unsigned i, struct rt_filter *f)
 
 	r.filter = f;
 	update_group_rules(w->told[i].m, &r);
-}
-
-/* The refusal of the only destination towards member `i`. */
-static enum update_refusal
-refusal(struct world *w, unsigned i)
-{
-	struct update_fate fate;
-
-	qsbr_online(w->rig.readers, w->reader);
-	update_group_fate(w->told[i].m, (struct dest_id){0}, false, &fate);
-	qsbr_offline(w->rig.readers, w->reader);
-	assert_int_equal(fate.advertised, fate.refusal == EXPORT_PERMITTED);
-	return fate.refusal;
 }
 
 /* Equal memberships share a filter and a group; a change sends the differences. A part of a target covers its targets. */
