@@ -477,7 +477,7 @@ test_full_ones_fall_behind_by_it(void **state)
 	full_one_falls_behind(true);
 }
 
-/* A policy walk waits for a connection that takes nothing. A member that joins needs this walk to end, and gets its table. */
+/* A policy walk waits for a connection without room. A new member needs the end of the walk, and gets the table. */
 static void
 test_join_with_a_full_one(void **state)
 {

@@ -309,7 +309,7 @@ test_who_holds_nothing_stays(void **state)
 	policy_destroy(policy);
 }
 
-/* ---- one member in ten that takes nothing ---- */
+/* ---- one member in ten without room ---- */
 
 /* The other members get the whole table long before the patience of the walk ends. */
 static void
@@ -343,7 +343,7 @@ test_few_hold_up_nobody(void **state)
 	rigged_end(&r);
 }
 
-/* With half of the members full, the other members ask for later and later turns while the walk waits. */
+/* With half of the members full, the checks of the waiting walk become rare. */
 static void
 test_waits_grow(void **state)
 {

@@ -669,14 +669,14 @@ walk_to(struct rigged *r, struct update_group *g, uint64_t place)
 	qsbr_offline(r->rig.readers, r->reader);
 }
 
-/* Where the lap begins that ends first. */
+/* The begin of the first lap. */
 static uint64_t
 lap_begin(const struct update_group *g)
 {
 	return g->laps.first_end - (UINT64_C(1) << 32);
 }
 
-/* Members 0 and 1 have asked for the table, member 1 when the walk of member 0 had come to route `first`. */
+/* Members 0 and 1 have asked for the table: member 1 with the walk of member 0 at route `first`. */
 static struct update_group *
 two_ask(struct rigged *r, unsigned first)
 {
@@ -695,7 +695,7 @@ two_ask(struct rigged *r, unsigned first)
 	return g;
 }
 
-/* The member that asked last leaves: the walk ends where it ends for the other member. */
+/* The last member to ask leaves: the walk ends with the end for member 0. */
 static void
 test_walk_of_who_leaves(void **state)
 {
@@ -712,8 +712,8 @@ test_walk_of_who_leaves(void **state)
 }
 
 /*
- * Withdrawn routes that the walk meets delay EoRR until the journal has brought their withdrawals. The walk of another member pauses until then, and so meets no
- * further ones.
+ * Routes withdrawn in front of the walk delay EoRR until the journal has brought the withdrawals. The walk of member 1 pauses until then, and meets no further
+ * withdrawn route.
  */
 static void
 test_end_before_further_walks(void **state)
@@ -750,7 +750,7 @@ test_end_before_further_walks(void **state)
 	rigged_end(&r);
 }
 
-/* The differences of changed rules end before the table of a new member is complete: for this member there are none. */
+/* The differences of changed rules end before the table of a new member is complete: the member is due no mark. */
 static void
 test_policy_end_within_a_table(void **state)
 {
