@@ -5,14 +5,14 @@
 #include "dataplane/forward/worker_struct.h"
 #include "lpm/compact.h"
 #include "lpm/fib_read.h"
+#include "lpm/base/passed.h"
 #include "lpm/base/qsbr.h"
 #include "lpm/range_table.h"
 #include "lpm/shared_tables.h"
 
 #include <errno.h>
-#include <string.h>
-#include <sys/socket.h>
 #include <sys/stat.h>
+#include <sys/uio.h>
 #include <unistd.h>
 
 uint64_t
@@ -87,93 +87,32 @@ int
 forwarder_send(int fd, const struct forwarder_message *m, size_t body, const void *tail,
 	size_t tail_bytes, const int *fds, unsigned fd_count)
 {
-	union {
-		char room[CMSG_SPACE(FORWARDER_FDS_MAX * sizeof(int))];
-		struct cmsghdr align;
-	} control;
-	struct iovec part[2] = {
+	const struct iovec part[2] = {
 		{.iov_base = (void *)(uintptr_t)m, .iov_len = sizeof(m->head) + body},
 		{.iov_base = (void *)(uintptr_t)tail, .iov_len = tail_bytes}};
-	struct msghdr h = {.msg_iov = part, .msg_iovlen = tail_bytes > 0 ? 2 : 1};
-	ssize_t n;
+	ssize_t n = passed_send(fd, part, tail_bytes > 0 ? 2 : 1, fds, fd_count, 0);
 
-	if (fd_count > 0) {
-		struct cmsghdr *c;
-
-		memset(&control, 0, sizeof(control));
-		h.msg_control = control.room;
-		h.msg_controllen = CMSG_SPACE(fd_count * sizeof(int));
-		c = CMSG_FIRSTHDR(&h);
-		c->cmsg_level = SOL_SOCKET;
-		c->cmsg_type = SCM_RIGHTS;
-		c->cmsg_len = CMSG_LEN(fd_count * sizeof(int));
-		memcpy(CMSG_DATA(c), fds, fd_count * sizeof(int));
-	}
-	do
-		n = sendmsg(fd, &h, MSG_NOSIGNAL);
-	while (n < 0 && errno == EINTR);
-	return n < 0 ? -errno : 0;
-}
-
-/* Takes the descriptors of a message; closes those without room. */
-static unsigned
-take_descriptors(struct msghdr *h, int *fds, unsigned fd_max)
-{
-	unsigned count = 0;
-
-	for (struct cmsghdr *c = CMSG_FIRSTHDR(h); c != NULL; c = CMSG_NXTHDR(h, c)) {
-		size_t n = (c->cmsg_len - CMSG_LEN(0)) / sizeof(int);
-
-		if (c->cmsg_level != SOL_SOCKET || c->cmsg_type != SCM_RIGHTS)
-			continue;
-		for (size_t i = 0; i < n; i++) {
-			int got;
-
-			memcpy(&got, CMSG_DATA(c) + i * sizeof(int), sizeof(got));
-			if (count < fd_max)
-				fds[count++] = got;
-			else
-				(void)close(got);
-		}
-	}
-	return count;
+	return n < 0 ? (int)n : 0;
 }
 
 int
 forwarder_receive(int fd, struct forwarder_message *m, size_t *body, void *tail, size_t tail_max,
 	size_t *tail_bytes, int *fds, unsigned fd_max, unsigned *fd_count)
 {
-	union {
-		char room[CMSG_SPACE(FORWARDER_FDS_MAX * sizeof(int))];
-		struct cmsghdr align;
-	} control;
 	struct iovec part[2] = {
 		{.iov_base = m, .iov_len = sizeof(*m)}, {.iov_base = tail, .iov_len = tail_max}};
-	struct msghdr h = {.msg_iov = part,
-		.msg_iovlen = tail_max > 0 ? 2 : 1,
-		.msg_control = control.room,
-		.msg_controllen = sizeof(control.room)};
 	unsigned got;
-	ssize_t n;
+	ssize_t n = passed_receive(fd, part, tail_max > 0 ? 2 : 1, fds, fd_max, &got, 0);
 
-	do
-		n = recvmsg(fd, &h, MSG_CMSG_CLOEXEC);
-	while (n < 0 && errno == EINTR);
-	if (n < 0)
-		return -errno;
-	got = take_descriptors(&h, fds, fd_max);
+	if (n > 0 && ((size_t)n < sizeof(m->head) || m->head.magic != FORWARDER_MAGIC)) {
+		for (; got > 0; got--)
+			(void)close(fds[got - 1]);
+		n = -EPROTO;
+	}
 	if (fd_count != NULL)
 		*fd_count = got;
-	if (n == 0)
-		return -EPIPE;
-	if ((size_t)n < sizeof(m->head) || (h.msg_flags & (MSG_TRUNC | MSG_CTRUNC)) != 0 ||
-		m->head.magic != FORWARDER_MAGIC) {
-		for (unsigned i = 0; i < got; i++)
-			(void)close(fds[i]);
-		if (fd_count != NULL)
-			*fd_count = 0;
-		return h.msg_flags & MSG_CTRUNC ? -EMFILE : -EPROTO;
-	}
+	if (n <= 0)
+		return n == 0 ? -EPIPE : n == -EMSGSIZE ? -EPROTO : (int)n;
 	*body = (size_t)n < sizeof(*m) ? (size_t)n - sizeof(m->head) : sizeof(*m) - sizeof(m->head);
 	if (tail_bytes != NULL)
 		*tail_bytes = (size_t)n > sizeof(*m) ? (size_t)n - sizeof(*m) : 0;
