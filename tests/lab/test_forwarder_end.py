@@ -345,6 +345,7 @@ class Test(test_forwarder.Test):
         for pid in (self.process.popen.pid, keelfwd):
             os.kill(pid, signal.SIGKILL)
         self.process.popen.wait()
+        wait_for("the end of the TAP", lambda: " wire:" not in run("ip", "-n", self.lab.netns("rt"), "-o", "link"), 60)
         self.start()
         os.kill(above, signal.SIGCONT)
         self.c.comes_to("the former keelfwd does not start again beside another one", lambda: process_gone(above), True)
