@@ -79,16 +79,18 @@ table_map_small(struct table_map *m, size_t bytes, bool huge)
 #endif
 
 /*
- * The next `bytes` of a mapping in a region become huge pages, whatever the kernel's setting for shared
- * memory is. The kernel makes none of a range without any page. Without a free one the rest of the mapping
- * has normal pages: a search at each further step would cost the fib thread milliseconds.
+ * The next `bytes` of a mapping in a region, as far as there are some, become huge pages, whatever the
+ * kernel's setting for shared memory is. The kernel makes none of a range without any page. Each call may
+ * wait until kernel threads of all CPUs have run. Without a free huge page the rest of the mapping has normal
+ * pages: a search at each further step would cost the fib thread milliseconds.
  */
 static inline void
 table_map_collapse(struct table_map *m, size_t bytes)
 {
-	char *from = m->huge_end;
+	char *from = m->huge_end, *end = (char *)m->at + m->mapped;
 
-	m->huge_end += table_map_bytes(bytes);
+	bytes = table_map_bytes(bytes);
+	m->huge_end = bytes < (size_t)(end - from) ? from + bytes : end;
 	for (char *at = from; at < m->huge_end; at += HUGE_PAGE)
 		__atomic_fetch_or(at, 0, __ATOMIC_RELAXED);
 	if (madvise(from, (size_t)(m->huge_end - from), MADV_COLLAPSE) != 0)
@@ -168,8 +170,9 @@ group_get(struct groups *g)
 		group = g->fresh++;
 	else
 		return NO_GROUP;
+	/* in steps of a quarter: few calls for many groups */
 	if (g->map->huge_end != NULL && (char *)group_at(g, group) >= g->map->huge_end)
-		table_map_collapse(g->map, HUGE_PAGE);
+		table_map_collapse(g->map, HUGE_PAGE + (size_t)g->used * GROUP_ENTRIES);
 	g->used++;
 	return group;
 }

@@ -1353,6 +1353,26 @@ serve_tuns(struct keelfwd *k, const struct pollfd *p) RUNS_ON(role_host)
 	}
 }
 
+#define FDS_MAX (OWN_FDS + CLIENTS_MAX + PORTS_MAX + VRFS_MAX)
+
+/* poll(2) of the entries with a descriptor: with more entries than RLIMIT_NOFILE, also without one, poll() fails at once. */
+static int
+poll_open(struct pollfd p[static FDS_MAX], int ms)
+{
+	struct pollfd open[FDS_MAX];
+	unsigned count = 0, at = 0;
+	int events;
+
+	for (unsigned i = 0; i < FDS_MAX; i++)
+		if (p[i].fd >= 0)
+			open[count++] = p[i];
+	events = poll(open, count, ms);
+	for (unsigned i = 0; i < FDS_MAX; i++)
+		if (p[i].fd >= 0)
+			p[i].revents = open[at++].revents;
+	return events;
+}
+
 static void
 loop(struct keelfwd *k) RUNS_ON(role_host) RUNS_ON(role_main)
 {
@@ -1361,8 +1381,8 @@ loop(struct keelfwd *k) RUNS_ON(role_host) RUNS_ON(role_main)
 	int events;
 
 	while (!k->end) {
-		struct pollfd p[OWN_FDS + CLIENTS_MAX + PORTS_MAX + VRFS_MAX] = {
-			{.fd = k->listener, .events = POLLIN}, {.fd = k->signals, .events = POLLIN},
+		struct pollfd p[FDS_MAX] = {{.fd = k->listener, .events = POLLIN},
+			{.fd = k->signals, .events = POLLIN},
 			{.fd = k->links != NULL ? link_repair_fd(k->links) : -1, .events = POLLIN},
 			{.fd = port_events_fd(), .events = POLLIN}};
 
@@ -1370,10 +1390,9 @@ loop(struct keelfwd *k) RUNS_ON(role_host) RUNS_ON(role_main)
 			p[OWN_FDS + i] = (struct pollfd){.fd = k->client[i].fd, .events = POLLIN};
 		taps = watch_taps(k, &p[OWN_FDS + CLIENTS_MAX]);
 		watch_tuns(k, &p[OWN_FDS + CLIENTS_MAX + PORTS_MAX]);
-		events = poll(p, RTE_DIM(p),
-			workers_count() == 0 ? k->again ? ALONE_MS : -1
-			: taps		     ? TAP_POLL_MS
-					     : GLEAN_POLL_MS);
+		events = poll_open(p, workers_count() == 0 ? k->again ? ALONE_MS : -1
+				      : taps		   ? TAP_POLL_MS
+							   : GLEAN_POLL_MS);
 		/* keeld has ended before keelfwd */
 		k->end =
 			events == 0 && workers_count() == 0 && client_of(k, FORWARDER_MAIN) == NULL;

@@ -350,7 +350,7 @@ class World:
         self.probe.popen.wait(labtest.PATIENCE_S)
         with open(os.path.join(self.out, "probe.json")) as f:
             r = json.load(f)
-        self.c.equal("traffic: no stall of the router", self.machine.stop().stalls(r), [])
+        self.c.equal("traffic: no stall of the router", [s for s in self.machine.stop().stalls(r) if s[1]["phase"] != "link"], [])  # there routes have no replacement
         self.c.true("traffic: sent, and IPv6 too", r["sent"] > 5000 and r["sent_ipv6"] > 2000, r)
         self.c.equal("traffic: nothing lost, misdirected or reordered", (r["lost"], r["misdirected"], r["reordered"]), (0, 0, 0))
         self.c.equal("the workers' tables are what the RIB says", self.rpc.call("fib.audit", limit=10)["mismatches"], [])

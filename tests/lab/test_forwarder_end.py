@@ -352,7 +352,23 @@ class Test(test_forwarder.Test):
         self.at_rest("another keelfwd")
 
 
+def low_limit(checks, lab):
+    """keelfwd may open fewer descriptors than it has places for."""
+    lab.host("low")
+    p, (_, socket) = lab.keelfwd("low", KEELD, prefix=("prlimit", "--nofile=16"))
+    pid = forwarder_pid(socket)
+
+    def state():
+        with open("/proc/%d/stat" % pid) as f:
+            return f.read().rsplit(")", 1)[1].split()[0]
+    checks.comes_to("keelfwd with a low limit of descriptors rests", state, "S")
+    os.kill(pid, signal.SIGTERM)
+    checks.comes_to("... and ends in order", p.popen.poll, 0)
+
+
 def test(checks):
+    with Lab(out_folder(NAME)) as lab:
+        low_limit(checks, lab)
     for own in (False, True):
         checks.true("---- keelfwd of %s ----" % ("keeld" if own else "a supervisor"), True)
         with Lab(out_folder(NAME)) as lab:
