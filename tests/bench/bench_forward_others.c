@@ -102,8 +102,10 @@ make_v6(const struct prefix *route, const uint8_t *hop, const struct path_list_i
 	if (o.lpm6 == NULL || o.fib6 == NULL)
 		die("rte_lpm6_create, rte_fib6_create: %s", rte_strerror(rte_errno));
 	for (size_t i = 0; i < count; i++)
-		if (rte_lpm6_add(o.lpm6, route[i].b, route[i].len, list[hop[i]].v) != 0 ||
-			rte_fib6_add(o.fib6, route[i].b, route[i].len, list[hop[i]].v) != 0)
+		if (rte_lpm6_add(o.lpm6, (const void *)route[i].b, route[i].len, list[hop[i]].v) !=
+				0 ||
+			rte_fib6_add(o.fib6, (const void *)route[i].b, route[i].len,
+				list[hop[i]].v) != 0)
 			die("rte_lpm6_add, rte_fib6_add: route %zu", i);
 	o.avx512 = rte_fib6_select_lookup(o.fib6, RTE_FIB6_LOOKUP_TRIE_VECTOR_AVX512) == 0;
 }
@@ -186,12 +188,12 @@ look_up_v6(enum forward_kind kind, uint8_t (*ip)[16], uint32_t *list, unsigned n
 	int32_t found6[BURST];
 
 	if (kind == FORWARD_LPM) {
-		rte_lpm6_lookup_bulk_func(o.lpm6, ip, found6, n);
+		rte_lpm6_lookup_bulk_func(o.lpm6, (void *)ip, found6, n);
 		for (unsigned i = 0; i < n; i++)
 			list[i] = found6[i] < 0 ? 0 : (uint32_t)found6[i];
 		return;
 	}
-	rte_fib6_lookup_bulk(o.fib6, ip, found, (int)n);
+	rte_fib6_lookup_bulk(o.fib6, (void *)ip, found, (int)n);
 	for (unsigned i = 0; i < n; i++)
 		list[i] = (uint32_t)found[i];
 }
