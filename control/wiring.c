@@ -539,7 +539,7 @@ wake_shard(void *ctx, unsigned shard, bool here)
 	if (here)
 		thread_do(k->layers.rib_thread[shard]);
 	else
-		thread_wake(k->layers.rib_thread[shard]);
+		wake_sibling(ctx, shard);
 }
 
 /* ---- session -> main ---- */

@@ -44,7 +44,7 @@ struct thread {
 	alignas(CACHE_LINE) _Atomic(struct thread_mail *)
 		mailbox; /* newest first; the thread takes and reverses the list */
 	_Atomic bool sleeping, quit;
-	/* With config.help: held while the thread does not sleep, or by thread_do(). */
+	/* Held while the thread does not sleep, or by thread_do(). */
 	pthread_mutex_t awake;
 	uint64_t sleeps_until_ns; /* under `awake` */
 };
@@ -231,15 +231,13 @@ event_sleep(struct thread *t, struct epoll_event *ev, uint64_t ns)
 		t->config.idle(t->config.ctx);
 	atomic_store_explicit(&t->turn_began_ns, 0, memory_order_relaxed);
 	t->sleeps_until_ns = t->heap_count > 0 ? t->heap[0]->deadline_ns : UINT64_MAX;
-	if (t->config.help != NULL)
-		pthread_mutex_unlock(&t->awake);
+	pthread_mutex_unlock(&t->awake);
 	n = epoll_pwait2(
 		t->epoll_fd, ev, EVENTS_PER_TURN, ns != SLEEP_UNLIMITED ? &ts : NULL, NULL);
 	if (n < 0 && errno == ENOSYS) /* before Linux 5.11: whole milliseconds */
 		n = epoll_wait(t->epoll_fd, ev, EVENTS_PER_TURN,
 			ns / 1000000 < INT_MAX ? (int)(ns / 1000000) + 1 : -1);
-	if (t->config.help != NULL)
-		pthread_mutex_lock(&t->awake);
+	pthread_mutex_lock(&t->awake);
 	woke = now_ns();
 	atomic_store_explicit(&t->turn_began_ns, woke, memory_order_relaxed);
 	if (t->config.busy != NULL)

@@ -40,8 +40,9 @@ struct thread_config {
 	void (*idle)(void *ctx);
 	void (*busy)(void *ctx);
 	/*
-	 * Small work, called on another thread by thread_do() while this thread sleeps. Touches what belongs to this thread, and nothing that belongs to the caller. True if
-	 * nothing is left to do; false: this thread wakes. May be NULL.
+	 * Small work, called on another thread by thread_do() while this thread sleeps. Touches
+	 * what belongs to this thread, and nothing that belongs to the caller. True if nothing is
+	 * left to do; false: this thread wakes. May be NULL.
 	 */
 	bool (*help)(void *ctx, uint64_t now_ns, uint64_t deadline_ns);
 	bool unlisted; /* excluded from figures and not watched: work() may block without limit */

@@ -583,9 +583,8 @@ struct update_groups {
 	 * again without a change, no more.
 	 */
 	uint64_t *content;
-	struct change
-		change[BATCH_CHANGES_MAX +
-			1]; /* one more: a walk visits the first destination with a default route */
+	/* one more: a walk visits the first destination with a default route */
+	struct change change[BATCH_CHANGES_MAX + 1];
 	struct entry entry[BATCH_ENTRIES];
 	struct bucket bucket[BATCH_ENTRIES];
 	uint16_t change_hash[BATCH_HASH], bucket_hash[BATCH_HASH];

@@ -642,13 +642,13 @@ struct peer *address_first(const struct speaker *s, struct vrf_id vrf, const str
 void listeners_close(struct speaker *s) RUNS_ON(role_session);
 /* The namespace of a VRF, from the listeners; NULL: `default`, or speaker_listen() has not been called. */
 const struct netns *listener_netns(const struct speaker *s, struct vrf_id vrf);
+/* A peer with this `tcp_mss` has come; 0: a peer or ranges with `tcp_mss` have changed or gone. */
+void listen_tcp_mss(struct speaker *s, struct vrf_id vrf, enum afi afi, uint16_t mss)
+	RUNS_ON(role_session);
 /*
  * Updates the TCP-MD5 password of an address on all listeners, after a peer was added, removed or
  * changed.
  */
-/* A peer with this `tcp_mss` has come; 0: a peer or ranges with `tcp_mss` have changed or gone. */
-void listen_tcp_mss(struct speaker *s, struct vrf_id vrf, enum afi afi, uint16_t mss)
-	RUNS_ON(role_session);
 void listen_password(struct speaker *s, struct vrf_id vrf, const struct ip_addr *addr)
 	RUNS_ON(role_session);
 /* Accepts the held connection of a new peer, if there is one. */

@@ -240,11 +240,12 @@ bool
 links_away(const struct peer *p)
 {
 	const struct config_peer *k = &p->config;
-	struct host_socket_options o = peer_socket(p);
+	struct host_socket_options o;
 
 	if (k->link_sensitive == LINK_SENSITIVE_NO ||
 		(k->link_sensitive == LINK_SENSITIVE_DEFAULT && (!k->external || k->multihop != 0)))
 		return false;
+	o = peer_socket(p);
 	return !is_on_link(p, true) &&
 	       (is_on_link(p, false) || (now_ns() - p->speaker->created_ns >= SET_UP_NS &&
 						host_socket_no_route(&o, &k->addr)));

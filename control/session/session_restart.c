@@ -300,7 +300,7 @@ speaker_restart_complete(struct speaker *s,
 		if (p == NULL || p->config.shutdown || p->config.dynamic)
 			continue;
 		if (p->up != NULL ? !has_sent_all(p, now)
-				  : !links_away(p) && awaited(ctx, p->config.vrf, &p->config.addr))
+				  : awaited(ctx, p->config.vrf, &p->config.addr) && !links_away(p))
 			return false;
 	}
 	return input_handled(s);

@@ -60,8 +60,8 @@ struct forwarder_state {
 		repairs; /* from then to the adoption: seconds; repairs of links by keelfwd */
 	_Atomic bool lost; /* keelfwd has ended: forwarder_lost() */
 	unsigned ends; /* how often keelfwd has ended */
-	uint64_t ended_ns
-		[FORWARDER_ENDS]; /* CLOCK_MONOTONIC: the last ends; [ends % FORWARDER_ENDS]: the oldest */
+	/* CLOCK_MONOTONIC: the last ends; [ends % FORWARDER_ENDS]: the oldest */
+	uint64_t ended_ns[FORWARDER_ENDS];
 	bool replaced; /* a keelfwd with other ports or another ABI was ended */
 	bool huge; /* keelfwd uses huge pages */
 	char dpdk[32]; /* version, for people */

@@ -561,11 +561,7 @@ test_lag(void **state)
 	rigged_begin(&r, FAMILY_IPV4_UNICAST);
 	load(&r, 10, 1);
 	update_groups_gather(r.groups, t, false);
-	for (unsigned i = 0; i < 2; i++) {
-		struct update_member_config c = member_config(&r, i);
-
-		join(&r, i, &c);
-	}
+	join_first(&r, 2);
 	drain(&r, false);
 	assert_true(update_group_shared(r.told[0].m, r.told[1].m));
 	for (unsigned i = 0; i < 2; i++) {

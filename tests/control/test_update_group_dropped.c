@@ -322,11 +322,7 @@ test_few_hold_up_nobody(void **state)
 	rigged_begin(&r, FAMILY_IPV4_UNICAST);
 	r.groups->c.patience_ns = UINT64_C(600000000000);
 	load(&r, 20000, 1);
-	for (unsigned i = 0; i < 10; i++) {
-		struct update_member_config c = member_config(&r, i);
-
-		join(&r, i, &c);
-	}
+	join_first(&r, 10);
 	while (r.told[0].marks[MARK_END_OF_RIB] == 0 && now_ns() < until)
 		for (unsigned i = 0; i < 10; i++) {
 			if (i == 9)
@@ -353,11 +349,7 @@ test_waits_grow(void **state)
 	rigged_begin(&r, FAMILY_IPV4_UNICAST);
 	r.groups->c.patience_ns = UINT64_C(600000000000);
 	load(&r, 20000, 1);
-	for (unsigned i = 0; i < 10; i++) {
-		struct update_member_config c = member_config(&r, i);
-
-		join(&r, i, &c);
-	}
+	join_first(&r, 10);
 	while (longest < 20000000 && now_ns() < until)
 		for (unsigned i = 0; i < 10; i++) {
 			uint64_t now, at;

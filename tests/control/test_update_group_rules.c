@@ -17,11 +17,7 @@ test_own_next_hop(void **state)
 
 	rigged_begin(&r, FAMILY_IPV4_UNICAST);
 	rig_attrs_make(&a, path, 1, 0x0a0a0a0a);
-	for (unsigned i = 0; i < 3; i++) {
-		struct update_member_config c = member_config(&r, i);
-
-		join(&r, i, &c);
-	}
+	join_first(&r, 3);
 	announce(&r, SOURCE, "10.0.0.0/8", &a);
 	drain(&r, true);
 	for (unsigned i = 0; i < 3; i++) {

@@ -26,11 +26,7 @@ measure(unsigned members, double *dump, double *again)
 
 	rigged_begin(&r, FAMILY_IPV4_UNICAST);
 	load(&r, ROUTES, 6);
-	for (unsigned i = 0; i < members; i++) {
-		struct update_member_config c = member_config(&r, i);
-
-		join(&r, i, &c);
-	}
+	join_first(&r, members);
 	*dump = cpu_s();
 	drain(&r, false);
 	*dump = cpu_s() - *dump;
@@ -627,11 +623,7 @@ test_requests(void **state)
 
 	rigged_begin(&r, FAMILY_IPV4_UNICAST);
 	load(&r, 20000, 4);
-	for (unsigned i = 0; i < MEMBERS; i++) {
-		struct update_member_config c = member_config(&r, i);
-
-		join(&r, i, &c);
-	}
+	join_first(&r, MEMBERS);
 	drain(&r, false);
 	while (asked < REQUESTS) {
 		unsigned i = (unsigned)(hash_mix(rng++) % MEMBERS);

@@ -113,6 +113,17 @@ join(struct rigged *r, unsigned i, const struct update_member_config *c)
 	qsbr_offline(r->rig.readers, r->reader);
 }
 
+/* The first members join, with member_config(). */
+static inline void
+join_first(struct rigged *r, unsigned count)
+{
+	for (unsigned i = 0; i < count; i++) {
+		struct update_member_config c = member_config(r, i);
+
+		join(r, i, &c);
+	}
+}
+
 static inline void
 rigged_end(struct rigged *r)
 {
