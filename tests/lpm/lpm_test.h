@@ -61,7 +61,7 @@ routes_spread(void *routes, size_t count, size_t size, size_t max)
 /*
  * Reads the prefixes of a recorded full table from shared/data (KEEL_SHARED, or ../shared of the
  * repository). Calls `take` for each prefix until `take` returns false. Reads nothing if the file
- * is missing.
+ * is missing, and says so: lookups in generated tables have other rates.
  */
 static inline void
 routes_read(const char *name, bool (*take)(void *ctx, const struct prefix *p), void *ctx)
@@ -73,8 +73,10 @@ routes_read(const char *name, bool (*take)(void *ctx, const struct prefix *p), v
 	snprintf(path, sizeof(path), "%s/data/%s",
 		shared != NULL ? shared : KEEL_SOURCE_ROOT "/../shared", name);
 	in = fopen(path, "r");
-	if (in == NULL)
+	if (in == NULL) {
+		fprintf(stderr, "%s is missing (KEEL_SHARED): a generated table instead\n", path);
 		return;
+	}
 	fclose(in);
 	snprintf(unpack, sizeof(unpack), "gzip -dc '%s'", path);
 	in = popen(unpack, "r");
