@@ -110,7 +110,7 @@ table_get(const struct fib *f, struct vrf_id vrf, unsigned afi)
 {
 	if (vrf.v >= FIB_VRF_MAX || (afi != AFI_IPV4 && afi != AFI_IPV6))
 		return NULL;
-	/* acquire: pairs with the release store in fib_vrf_add */
+	/* acquire: pairs with the release store in table_add */
 	return atomic_load_explicit(&f->table[vrf.v][afi - AFI_IPV4], memory_order_acquire);
 }
 

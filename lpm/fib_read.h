@@ -68,7 +68,7 @@ bool fib_reader_bound(
 static inline const struct fib_generation *
 fib_read_begin(const struct fib_reader *r)
 {
-	/* acquire: pairs with the release store in fib_commit */
+	/* acquire: pairs with the release store in publish */
 	return bounds_or_nothing(
 		&r->bounds, atomic_load_explicit(r->current, memory_order_acquire));
 }
@@ -310,7 +310,7 @@ fib_read_list(const struct fib_reader *r, uint32_t id)
 static inline __attribute__((always_inline)) uint32_t
 fib_read_up(const _Atomic uint64_t *next_hops, struct next_hop_id id)
 {
-	/* acquire: pairs with the release store in next_hop_up */
+	/* acquire: pairs with the release store in word_store */
 	return (uint32_t)(atomic_load_explicit(
 				  &next_hops[id.v % NEXT_HOP_MAX], memory_order_acquire) %
 			  ADJACENCY_MAX);

@@ -321,7 +321,7 @@ word_adjacency(const struct path_lists *p, uint32_t hop)
 static void
 word_store(struct path_lists *p, uint32_t hop, uint64_t word)
 {
-	/* release: pairs with the acquire in fib_read_adjacency and next_hop_peek */
+	/* release: pairs with the acquire in fib_read_up and next_hop_peek */
 	atomic_store_explicit(&p->word[hop], word, memory_order_release);
 }
 
@@ -446,7 +446,7 @@ next_hop_peek(const struct path_lists *p, struct next_hop_id id, struct next_hop
 		return false;
 	k = &p->key[id.v];
 	/*
-	 * acquire: pairs with the release in next_hop_get; the key is then stable until the reader
+	 * acquire: pairs with the release in hop_new; the key is then stable until the reader
 	 * is quiescent
 	 */
 	if (atomic_load_explicit(&k->live, memory_order_acquire) == 0)

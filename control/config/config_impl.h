@@ -113,7 +113,7 @@ bool config_take_each(struct check *c, const struct at *at, const json_t *value,
 	void (*take)(struct check *c, const struct at *at, const json_t *value, void *out),
 	void *out);
 
-/* ---- values: config_take_TYPE() stores a value of this type in `out` ---- */
+/* ---- values: each function stores a value of its type in `out` ---- */
 #define CONFIG_TAKE_ARGS                                                                           \
 	struct check *c, const struct at *at, const json_t *value, const struct config_key *key,   \
 		void *out

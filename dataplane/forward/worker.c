@@ -871,7 +871,7 @@ take_view(struct worker *w) RUNS_ON(role_worker)
 	w->idle_adaptive = w->next.idle_adaptive;
 	w->forward_source_routes = w->next.forward_source_routes;
 	resolve_forget_tables(&w->resolve);
-	/* release: pairs with the acquire in workers_switch; the former tables are not used any more */
+	/* release: pairs with the acquire in wait_obeyed; the former tables are not used any more */
 	atomic_store_explicit(&w->order, WORKER_GO_ON, memory_order_release);
 }
 
@@ -924,6 +924,6 @@ worker_loop(struct worker *w)
 		else
 			take_view(w);
 	}
-	/* release: pairs with the load in workers_stop */
+	/* release: pairs with the load in wait_for */
 	atomic_store_explicit(&w->ended, true, memory_order_release);
 }

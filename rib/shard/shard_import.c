@@ -1206,8 +1206,8 @@ record_end(struct shard *s, const struct rib_record *rec)
 	c->record++;
 	c->published = false;
 	/*
-	 * release: pairs with the acquires in sibling_did and shard_input_idle: journal entries and
-	 * counts of the record are complete
+	 * release: pairs with the acquires in sibling_did, shard_records_done and
+	 * shard_input_did: journal entries and counts of the record are complete
 	 */
 	atomic_store_explicit(&c->input->records, c->record, memory_order_release);
 }

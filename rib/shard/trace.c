@@ -152,7 +152,7 @@ trace_put(struct trace_tap *t, struct trace_event *e, const uint8_t *octets)
 	r->event = *e;
 	if (e->octets > 0)
 		memcpy(r + 1, octets, e->octets);
-	/* release: pairs with the acquire in trace_peek() */
+	/* release: pairs with the acquire in record_oldest() */
 	atomic_store_explicit(&t->put, put + len, memory_order_release);
 }
 

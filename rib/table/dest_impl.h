@@ -121,7 +121,7 @@ dest_at(const struct dest_table *t, uint32_t id)
 {
 	/* acquire: pairs with the release store in segments_grow */
 	segment_at *segments = atomic_load_explicit(&t->segments, memory_order_acquire);
-	/* acquire: pairs with the release stores in segment_place and segment_vacate */
+	/* acquire: pairs with the release stores in segment_set and segment_vacate */
 	struct destination *first =
 		atomic_load_explicit(&segments[id >> SEGMENT_BITS], memory_order_acquire);
 
@@ -189,7 +189,7 @@ static inline void
 word_set(struct destination *d, uint64_t word)
 {
 	/*
-	 * release: pairs with the load in dest_peek; also for links, because readers may load them
+	 * release: pairs with the load in peek; also for links, because readers may load them
 	 */
 	atomic_store_explicit(&d->word, word, memory_order_release);
 }
@@ -237,7 +237,7 @@ tombstone_unlink(struct dest_table *t, uint32_t id)
 static inline bool
 is_there(const struct dest_table *t, struct dest_id id)
 {
-	/* acquire: pairs with the release store in id_reserve */
+	/* acquire: pairs with the release store in reach_set */
 	return id.v < atomic_load_explicit(&t->reach, memory_order_acquire);
 }
 

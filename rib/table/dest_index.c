@@ -337,7 +337,7 @@ grow_step(struct dest_table *t)
 		line_copy(t, x, t->next_at++);
 	if (t->next_at < lines)
 		return;
-	/* release: pairs with the load in dest_find */
+	/* release: pairs with the load in dest_find_rd */
 	atomic_store_explicit(&t->index, t->next, memory_order_release);
 	t->next = NULL;
 	retire_push(t->retired, index_free, t, x);

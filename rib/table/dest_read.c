@@ -4,7 +4,7 @@
 uint32_t
 dest_limit(const struct dest_table *t)
 {
-	/* acquire: pairs with the release store in dest_get */
+	/* acquire: pairs with the release store in dest_get_hashed */
 	return atomic_load_explicit(&t->limit, memory_order_acquire);
 }
 
@@ -43,7 +43,7 @@ dest_used(const struct dest_table *t, struct dest_id id)
 	if (!is_there(t, id))
 		return NULL;
 	d = dest_at(t, id.v);
-	/* acquire: pairs with the release store in dest_get */
+	/* acquire: pairs with the release store in dest_get_hashed */
 	return atomic_load_explicit(&d->used, memory_order_acquire) ? d : NULL;
 }
 

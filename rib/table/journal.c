@@ -164,7 +164,7 @@ append(struct journal *j, uint64_t entry) RUNS_ON(role_rib)
 	 * at least sequence - 1
 	 */
 	atomic_store_explicit(&j->ring[sequence & j->mask], entry, memory_order_release);
-	/* release: pairs with the load in journal_head; the destination was published before */
+	/* release: pairs with the load in shared_head; the destination was published before */
 	atomic_store_explicit(&j->head, sequence, memory_order_release);
 }
 
@@ -172,7 +172,7 @@ append(struct journal *j, uint64_t entry) RUNS_ON(role_rib)
 static void
 newest_set(struct journal *j, unsigned writer, struct table_id table, uint64_t sequence)
 {
-	/* relaxed: the release of the entry's head follows; pairs with the head in journal_pass */
+	/* relaxed: the release of the entry's head follows; pairs with the load in shared_head */
 	atomic_store_explicit(&j->newest[writer].sequence[table.v % NEWEST_TABLES], sequence,
 		memory_order_relaxed);
 }
@@ -646,7 +646,7 @@ journal_pressed(const struct journal *j)
 static uint64_t
 taken(const struct journal *j)
 {
-	/* acquire: pairs with the release in journal_append and shared_reserve */
+	/* acquire: pairs with the release in append and shared_reserve */
 	return atomic_load_explicit(&j->head, memory_order_acquire);
 }
 
@@ -690,8 +690,8 @@ journal_read(struct journal *j, struct journal_cursor *c, struct journal_entry *
 		return -EOVERFLOW;
 	for (unsigned i = 0; i < n; i++) {
 		/*
-		 * acquire: pairs with the release store in journal_append, so that the head loaded
-		 * below is no older than this entry
+		 * acquire: pairs with the release store in append and shared_commit, so that the
+		 * head loaded below is no older than this entry
 		 */
 		uint64_t e =
 			atomic_load_explicit(&j->ring[(first + i) & j->mask], memory_order_acquire);

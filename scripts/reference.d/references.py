@@ -12,10 +12,6 @@ OUTSIDE = [(re.compile(r"\bcontract(?:'s)? section|\bsections? [0-9, ]+(?:and [0
 RULE = re.compile(r"keel-policy\(7\) rules? ([0-9]+)(?:(?: to |, | and )([0-9]+))*")
 PAGE = re.compile(r"\b(keel[a-z.-]*)\(([1-8])\)")
 POLICY = "docs/man/keel-policy.7"
-LIFE = "docs/life.md"
-STEP = re.compile(r"^\| `(\w+)` \| ([\w/]+\.c) \|", re.M)
-WORD = re.compile(r"`([a-z0-9]+(?:_[a-z0-9]+)+)`")
-DEFINED = re.compile(r"^(?!static_assert)(?:[a-z][\w *]*[ *])?(\w+)\(", re.M)
 
 
 def generate(tree):
@@ -27,7 +23,7 @@ def files(tree):
         for directory, _, names in os.walk(os.path.join(tree.root, folder)):
             for name in names:
                 path = os.path.relpath(os.path.join(directory, name), tree.root)
-                if NAMES.search(name) and not path.startswith(("docs/rfc.md", "scripts/reference.d/references.py")):
+                if NAMES.search(name) and not path.startswith(("docs/rfc.md", "scripts/reference.d/references.py", "scripts/reference.d/names.py")):
                     yield path
     yield "README.md"
     yield "CHANGELOG.md"
@@ -40,26 +36,7 @@ def rules(tree):
     return section[:section.index(".El")].count("\n.It")
 
 
-@functools.lru_cache(maxsize=None)  # as below: of the files of the tree, the self-test changes one at a time
-def functions(text):
-    return set(DEFINED.findall(text))
-
-
-def life(tree):
-    """The steps of docs/life.md: each function is in its file, and each further function is one of the product."""
-    text = tree.text(LIFE)
-
-    def of(path):
-        return functions(tree.text(path)) if tree.exists(path) else set()
-    steps = STEP.findall(text)
-    faults = ["%s: %s is no function of %s" % (LIFE, name, path) for name, path in steps if name not in of(path)]
-    product = [path for path in files(tree) if path.endswith((".c", ".h")) and not path.startswith("tests/")]
-    known = set().union(*(of(path) for path in product))
-    faults += ["%s: there is no function %s" % (LIFE, name) for name in WORD.findall(text) if name not in known and name != "max_prefixes"]
-    return faults if steps else faults + [LIFE + ": no steps"]
-
-
-@functools.lru_cache(maxsize=None)
+@functools.lru_cache(maxsize=None)  # of the files of the tree, the self-test changes one at a time
 def faults_of(path, text, last, pages):
     faults = []
 
@@ -80,7 +57,7 @@ def faults_of(path, text, last, pages):
 
 def check(tree):
     last, pages = rules(tree), frozenset(os.path.basename(p) for p in tree.files("docs/man", "*.[1-8]"))
-    return life(tree) + [f for path in files(tree) for f in faults_of(path, tree.text(path), last, pages)]
+    return [f for path in files(tree) for f in faults_of(path, tree.text(path), last, pages)]
 
 
 def plants(tree):
@@ -89,7 +66,5 @@ def plants(tree):
     return [("a reference to the contract", path, text + "/* contract section 5.13 */\n"),
             ("a reference to a document outside", path, text + "/* ../shared/architecture.md */\n"),
             ("a reference to an issue", path, text + "/* acceptance 3 of issue 2 */\n"),
-            ("a step of a function in another file", LIFE, tree.text(LIFE) + "\n| `change_publish` | rib/shard/shard.c | |\n"),
-            ("a function that does not exist", LIFE, tree.text(LIFE) + "\n`change_unpublish`\n"),
             ("a rule that does not exist", path, text + "/* keel-policy(7) rule 16 */\n"),
             ("a page that does not exist", path, text + "/* keel-mgr(8) */\n")]

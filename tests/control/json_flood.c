@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
- * Keys that collide in an object of jansson 2.14 under a known seed: lookup3's hashlittle()
+ * Keys that collide in an object of jansson 2.14 under a known seed: hashlittle of lookup3
  * (Jenkins 2006) of keys of 12 octets. usage: json_flood COUNT BITS SEED Prints COUNT keys, one per
  * line, with equal low BITS bits of the hash; SEED 0: any keys.
  */

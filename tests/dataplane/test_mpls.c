@@ -280,7 +280,7 @@ udp_checksum(struct lab_frame *f)
 	set16(f->b + 40, (uint16_t)(sum != 0 ? sum : 0xffff));
 }
 
-/* Puts the labelled packet into UDP. The source port is 0; see ports_clear(). */
+/* Puts the labelled packet into UDP. The source port is 0; see port_clear(). */
 static void
 wrap(struct lab_frame *f, uint32_t from, uint32_t to)
 {

@@ -50,7 +50,7 @@ list_of(const char *addr)
 	return found.hit ? &path_lists_array(fib_path_lists(r.fib))[found.path_list.v] : NULL;
 }
 
-/* As fib_read_adjacency() for one flow: last MAC byte of the chosen next hop, or 0 for a drop. */
+/* As a worker for one flow: last MAC byte of the chosen next hop, or 0 for a drop. */
 static unsigned
 sent_to(const char *addr)
 {
