@@ -559,7 +559,20 @@ wiring_ports_again(struct keeld *k)
 	addresses_add(&c, running);
 }
 
-/* Requests were not sent while keelfwd stood still. */
+static void
+on_host_repeat(void *arg) RUNS_ON(role_host)
+{
+	struct keeld *k = arg;
+
+	for (struct vrf_id v = {0}; v.v < VRF_IDS_MAX; v.v++) {
+		struct netlink *n = wiring_host_mirror(k, v);
+
+		if (n != NULL)
+			netlink_ports_repeat(n);
+	}
+}
+
+/* Requests were not sent, while keelfwd stood still, or because it had closed a connection. */
 static void
 tell_again(struct keeld *k) RUNS_ON(role_main)
 {
@@ -568,7 +581,13 @@ tell_again(struct keeld *k) RUNS_ON(role_main)
 	for (uint16_t p = 0; p < PORTS_MAX; p++)
 		c.stays[p] = true;
 	log_event(LOG_INFO, "forwarder-told-again");
+	forwarder_repeat(k->forwarder, false);
 	tell_all(&c);
+	layers_call_host(&k->layers, on_host_repeat, k);
+	for (struct vrf_id v = {0}; v.v < VRF_IDS_MAX; v.v++)
+		if (wiring_mirror(k, v) != NULL)
+			netlink_port_unguard(wiring_mirror(k, v), "");
+	forwarder_repeat(k->forwarder, true);
 }
 
 /* Ports whose device leaves are closed. Ports whose device or interface is there again are opened again, with their configuration. */

@@ -454,6 +454,16 @@ link_named(struct netlink *n, unsigned ifindex, const char *name, uint64_t read_
 	return l;
 }
 
+static void
+neighbors_repeat(struct netlink *n, const struct link *l)
+{
+	for (unsigned i = 0; i < NEIGHBOR_BUCKETS; i++)
+		for (struct neighbor *e = n->neighbors[i]; e != NULL; e = e->next)
+			if (e->ifindex == l->ifindex && e->reported)
+				n->config.neighbor(
+					n->config.ctx, l->vrf, l->port, &e->addr, e->reported_mac);
+}
+
 /*
  * Reports a new MAC address or MTU of a port, and the neighbours again if the callback requests a
  * report.
@@ -474,13 +484,8 @@ link_changed(struct netlink *n, struct link *l, const struct nlattr *const t[ATT
 		return;
 	l->mtu = mtu;
 	memcpy(l->mac, mac, sizeof(mac));
-	if (!n->config.changed(n->config.ctx, l->port))
-		return;
-	for (unsigned i = 0; i < NEIGHBOR_BUCKETS; i++)
-		for (struct neighbor *e = n->neighbors[i]; e != NULL; e = e->next)
-			if (e->ifindex == l->ifindex && e->reported)
-				n->config.neighbor(
-					n->config.ctx, l->vrf, l->port, &e->addr, e->reported_mac);
+	if (n->config.changed(n->config.ctx, l->port))
+		neighbors_repeat(n, l);
 }
 
 static void
@@ -1097,6 +1102,19 @@ netlink_addresses_repeat(
 			local(ctx, &a->local);
 	for (const struct link *l = n->links; l != NULL; l = l->next)
 		anycast_repeat(n, l);
+}
+
+void
+netlink_ports_repeat(struct netlink *n)
+{
+	for (const struct link *l = n->links; l != NULL; l = l->next) {
+		if (l->kind != LINK_PORT || n->config.changed == NULL)
+			continue;
+		(void)n->config.changed(n->config.ctx, l->port);
+		neighbors_repeat(n, l);
+	}
+	n->own_again = true;
+	own_routes_sync(n);
 }
 
 /* ---- life ---- */

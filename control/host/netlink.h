@@ -174,13 +174,16 @@ int netlink_port_add(struct netlink *n, const struct netlink_port *p) RUNS_ON(ro
 void netlink_port_remove(struct netlink *n, uint16_t port) RUNS_ON(role_host);
 /*
  * Main: sets the rule and the settings of the port's interface. -errno: the port must not forward.
- * netlink_port_unguard() restores the settings of the interface.
+ * netlink_port_unguard() restores the settings of the interface, and removes rules that remained
+ * of others.
  */
 int netlink_port_guard(struct netlink *n, const struct netlink_port *p);
 void netlink_port_unguard(struct netlink *n, const char *iface);
 /* Calls `local` for each address of this host. */
 void netlink_addresses_repeat(struct netlink *n,
 	void (*local)(void *ctx, const struct ip_addr *addr), void *ctx) RUNS_ON(role_host);
+/* Requests were lost: reports each port as changed, and its neighbours; repeats requests for own rules and routes. */
+void netlink_ports_repeat(struct netlink *n) RUNS_ON(role_host);
 /*
  * Main, before the ports forward: adds an address to the interface of a port, unless present. 0,
  * -errno.

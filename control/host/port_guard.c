@@ -76,6 +76,7 @@ struct saved {
 struct rule {
 	struct rule *next;
 	uint8_t family;
+	bool remains; /* the removal has failed */
 	char iface[IFNAMSIZ];
 };
 
@@ -384,8 +385,10 @@ add_rule(struct port_guard *g, uint8_t family, const char *iface)
 
 	while (r != NULL && (r->family != family || strcmp(r->iface, iface) != 0))
 		r = r->next;
-	if (r != NULL) /* the rule outlives an interface that was deleted and made again */
+	if (r != NULL) { /* the rule outlives an interface that was deleted and made again */
+		r->remains = false;
 		return 0;
+	}
 	r = arena_calloc(g->arena, sizeof(*r));
 	if (r == NULL)
 		return -ENOMEM;
@@ -481,11 +484,19 @@ port_guard_remove(struct port_guard *g, const char *iface)
 		saved_pop(g, at);
 	}
 	for (struct rule **at = &g->rules, *r; (r = *at) != NULL;) {
-		if (strcmp(r->iface, iface) != 0) {
+		int rc;
+
+		if (!r->remains && strcmp(r->iface, iface) != 0) {
 			at = &r->next;
 			continue;
 		}
-		(void)rule_request(g, RTM_DELRULE, r->family, r->iface);
+		rc = rule_request(g, RTM_DELRULE, r->family, r->iface);
+		/* keelfwd has ended, or does not answer */
+		r->remains = rc == -ENOTCONN || rc == -EBUSY;
+		if (r->remains) {
+			at = &r->next;
+			continue;
+		}
 		*at = r->next;
 		arena_free(g->arena, r);
 	}

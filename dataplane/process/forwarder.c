@@ -46,6 +46,7 @@ struct channel {
 };
 
 struct forwarder {
+	const char *socket;
 	bool gone; /* no keelfwd is left: for a failure of forwarder_open() */
 	struct channel channel[FORWARDER_ROLES];
 	struct forwarder_state state;
@@ -658,6 +659,7 @@ forwarder_open(
 		return dataplane_fail(err, -ENOMEM, "no memory for the connection to keelfwd");
 	for (unsigned i = 0; i < FORWARDER_ROLES; i++)
 		f->channel[i].fd = f->next.channel[i].fd = -1;
+	f->socket = c->socket;
 	rc = open_with(f, c, err);
 	if (rc != 0) {
 		bool ends = f->state.own && !f->state.adopted;
@@ -933,12 +935,45 @@ unsent(enum forwarder_role role, enum forwarder_type type, int rc)
 	return role == FORWARDER_HOST && type != FORWARDER_NETLINK ? 0 : -ENOTCONN;
 }
 
+/* keelfwd has closed the connection of the host thread. Main repeats the lost requests. 0, -errno. */
+static int
+host_again(struct forwarder *f)
+{
+	struct channel *c = &f->channel[FORWARDER_HOST];
+	struct forwarder_hello_answer hello;
+	int rc;
+
+	channel_close(c);
+	rc = channel_open(c, f->socket, FORWARDER_HOST, &hello);
+	if (rc == 0 && hello.pid != f->state.pid) {
+		channel_close(c);
+		rc = -ENOTCONN;
+	}
+	atomic_store_explicit(&c->missed, true, memory_order_relaxed);
+	return rc;
+}
+
+/* channel_call() by the thread of the role. */
+static int
+request(enum forwarder_role role, struct forwarder_message *m, size_t body, struct cargo *cargo)
+{
+	struct channel *c = &used->channel[role];
+	struct forwarder_message same = *m;
+	int rc = channel_call(c, m, body, cargo);
+
+	if (role != FORWARDER_HOST || !(closed_at_once(rc) || rc == -EBADF) || used->state.lost ||
+		forwarder_has_ended(used) || host_again(used) != 0)
+		return rc;
+	*m = same;
+	return channel_call(c, m, body, cargo);
+}
+
 static int
 port_call(enum forwarder_role role, enum forwarder_type type, const struct forwarder_port *about,
 	struct forwarder_port_answer *answer)
 {
 	struct forwarder_message m = {.head = {.type = type}, .port = *about};
-	int rc = channel_call(&used->channel[role], &m, sizeof(m.port), NULL);
+	int rc = request(role, &m, sizeof(m.port), NULL);
 
 	if (rc != 0)
 		return unsent(role, type, rc);
@@ -977,6 +1012,18 @@ forwarder_missed(struct forwarder *f)
 		missed |= atomic_exchange_explicit(
 			&f->channel[role].missed, false, memory_order_relaxed);
 	return missed;
+}
+
+void
+forwarder_repeat(struct forwarder *f, bool done)
+{
+	struct forwarder_port_answer a;
+
+	for (unsigned role = FORWARDER_MAIN; role <= FORWARDER_HOST && done; role++)
+		if (atomic_load_explicit(&f->channel[role].missed, memory_order_relaxed))
+			return;
+	(void)port_call(
+		FORWARDER_MAIN, FORWARDER_REPEAT, &(struct forwarder_port){.present = done}, &a);
 }
 
 unsigned
@@ -1041,6 +1088,9 @@ forwarder_refresh(uint16_t port, bool *changed)
 		FORWARDER_HOST, FORWARDER_REFRESH, &(struct forwarder_port){.port = port}, &a);
 
 	*changed = a.changed;
+	if (rc == -ETIMEDOUT) /* the late answer is not read */
+		atomic_store_explicit(
+			&used->channel[FORWARDER_HOST].missed, true, memory_order_relaxed);
 	return rc;
 }
 
@@ -1068,7 +1118,7 @@ tail_call(enum forwarder_role role, enum forwarder_type type, const void *tail, 
 {
 	struct forwarder_message m = {.head = {.type = type}};
 	struct cargo cargo = {.at = (char *)(uintptr_t)tail, .used = bytes};
-	int rc = channel_call(&used->channel[role], &m, BODY, &cargo);
+	int rc = request(role, &m, BODY, &cargo);
 
 	return rc == 0 ? m.port_answer.result : unsent(role, type, rc);
 }

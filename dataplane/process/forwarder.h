@@ -18,7 +18,7 @@ struct forwarder;
 struct region;
 
 struct forwarder_config {
-	const char *socket; /* where keelfwd listens */
+	const char *socket; /* where keelfwd listens; outlives the forwarder */
 	const char *program; /* started if no keelfwd listens */
 	const char *user; /* of keelfwd; NULL: that of keeld, or root if keeld may become root */
 	/* what keelfwd may be asked for (dataplane/process/permit.h), by the command line of keeld */
@@ -114,6 +114,11 @@ bool forwarder_answers(void);
  * answer to main is late now, and the caller repeats the requests.
  */
 bool forwarder_missed(struct forwarder *f);
+/*
+ * Main: before and after the repetition (`done`). keelfwd then removes addresses and sessions that were not
+ * repeated, unless keeld could not send a request of the repetition.
+ */
+void forwarder_repeat(struct forwarder *f, bool done);
 unsigned forwarder_driver_counters(
 	uint16_t port, unsigned first, struct driver_counter *out, unsigned max);
 bool forwarder_host_counters(uint16_t port, struct host_counters out[HOST_CLASSES]);

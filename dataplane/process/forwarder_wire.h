@@ -45,6 +45,8 @@ enum forwarder_type {
 	FORWARDER_PEER,
 	FORWARDER_SESSION, /* a peer got or lost its session */
 	FORWARDER_HAD_SESSION, /* answered by `changed`: at the end of the keeld before */
+	/* keeld sets its addresses again; with `present`: keelfwd removes the addresses that were not set */
+	FORWARDER_REPEAT,
 	FORWARDER_REFRESH,
 	FORWARDER_LOCAL_ADDRESS,
 	FORWARDER_ANYCAST, /* the zone of the address is the number of the port */
@@ -140,7 +142,8 @@ struct forwarder_ports_answer {
 struct forwarder_port {
 	uint32_t port;
 	uint32_t afi; /* FORWARDER_ICMP_SOURCE: of the source */
-	uint32_t present; /* FORWARDER_LOCAL_ADDRESS, _PEER: for all ports in `vrf`; _SESSION */
+	uint32_t
+		present; /* FORWARDER_LOCAL_ADDRESS, _PEER: for all ports in `vrf`; _SESSION; _REPEAT */
 	uint32_t first; /* FORWARDER_DRIVER_COUNTERS */
 	struct vrf_id vrf;
 	struct ip_addr addr;
@@ -188,7 +191,7 @@ struct forwarder_message {
  * A number for the layout of what both processes read. Different numbers: the layouts differ. Equal
  * numbers of different sources: raise FORWARDER_ABI when a meaning changes and no size does.
  */
-#define FORWARDER_ABI 12u
+#define FORWARDER_ABI 13u
 uint64_t forwarder_abi(void);
 /* The network namespace of this process; `home=` of the configuration. 0: unknown. */
 unsigned long forwarder_home(void);

@@ -1043,6 +1043,11 @@ on_port(struct keelfwd *k, const struct client *c, const struct forwarder_messag
 	} else if (m->head.type == FORWARDER_HAD_SESSION) {
 		a->changed = is_address(p) &&
 			     kept_addresses_had(k->kept, KEPT_SESSION, p->vrf, &p->addr);
+	} else if (m->head.type == FORWARDER_REPEAT && p->present == 0) {
+		kept_addresses_age(k->kept);
+	} else if (m->head.type == FORWARDER_REPEAT) {
+		if (k->published) /* otherwise the publication does it */
+			kept_addresses_sweep(k->kept, remove_address);
 	} else if (m->head.type == FORWARDER_REFRESH) {
 		a->result = port_refresh(port, &changed);
 		a->changed = changed;
@@ -1137,6 +1142,7 @@ static const uint8_t permitted_roles[] = {
 	[FORWARDER_PEER] = MAIN,
 	[FORWARDER_SESSION] = MAIN,
 	[FORWARDER_HAD_SESSION] = MAIN,
+	[FORWARDER_REPEAT] = MAIN,
 	[FORWARDER_REFRESH] = HOST,
 	[FORWARDER_LOCAL_ADDRESS] = HOST,
 	[FORWARDER_ANYCAST] = HOST,
