@@ -45,7 +45,7 @@
 struct forwarding {
 	struct keeld *k;
 	struct timer ready;
-	struct timer again; /* awaits the next keelfwd */
+	struct timer again; /* awaits the next keelfwd, or its late publication */
 	struct watch ended; /* keelfwd has ended */
 	uint64_t opened_ns, published_ns;
 	uint64_t lost_ns; /* the wait for the next keelfwd began; 0: none has ended */
@@ -473,7 +473,8 @@ again_poll(struct timer *t) RUNS_ON(role_main)
 {
 	struct forwarding *f =
 		(struct forwarding *)(void *)((char *)t - offsetof(struct forwarding, again));
-	bool late = now_ns() - f->lost_ns >= RETURN_MOST_NS && !forwarder_starts(f->k->forwarder);
+	bool late = f->lost_ns != 0 && now_ns() - f->lost_ns >= RETURN_MOST_NS &&
+		    !forwarder_starts(f->k->forwarder);
 	int e = late ? -ETIMEDOUT : forwarding_lost(f->k) ? attach_again(f->k) : 0;
 
 	if (e == 0)
@@ -596,7 +597,10 @@ forwarding_start(struct keeld *k)
 			strerrordesc_np(-e));
 		return e;
 	}
-	return inherited ? 0 : publish(k);
+	e = inherited ? 0 : publish(k);
+	return e == -EAGAIN
+		       ? timer_arm(k->layers.main_thread, &k->forwarding->again, RETURN_POLL_NS)
+		       : e;
 }
 
 void

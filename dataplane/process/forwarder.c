@@ -27,7 +27,6 @@
 #define BODY (sizeof(struct forwarder_message) - sizeof(struct forwarder_header))
 #define ANSWER_MS 5000 /* keelfwd answers within milliseconds */
 #define MAIN_MS 2000 /* the same: main serves nobody meanwhile */
-#define PUBLISH_MS 20000 /* nothing repeats a publication */
 #define START_MS 120000 /* EAL may clear gigabytes of huge pages */
 /* For 10 s. systemd starts a unit that has ended after 100 ms. */
 #define SUPERVISOR_POLL_US 20000
@@ -43,6 +42,9 @@ struct channel {
 	int patience_ms; /* longest wait of channel_call() */
 	unsigned owed; /* requests without an answer yet */
 	_Atomic bool missed; /* a request was not sent: forwarder_missed() */
+	/* PUBLISH cannot be sent twice: its answer is kept, however late */
+	bool publishes;
+	struct forwarder_publish_answer published;
 };
 
 struct forwarder {
@@ -93,8 +95,11 @@ channel_settle(struct channel *c, unsigned most)
 	size_t body;
 	int rc = 0;
 
-	for (; rc == 0 && c->owed > most; c->owed -= rc == 0)
+	for (; rc == 0 && c->owed > most; c->owed -= rc == 0) {
 		rc = forwarder_receive(c->fd, &late, &body, NULL, 0, NULL, NULL, 0, NULL);
+		if (rc == 0 && late.head.type == FORWARDER_PUBLISH)
+			c->published = late.publish_answer;
+	}
 	return rc;
 }
 
@@ -806,7 +811,7 @@ start_answer(struct next *n, struct dataplane_error *err)
 bool
 forwarder_starts(const struct forwarder *f)
 {
-	return f->next.start_ns != 0;
+	return f->next.start_ns != 0 || f->channel[FORWARDER_MAIN].publishes;
 }
 
 int
@@ -880,19 +885,23 @@ forwarder_publish(struct forwarder *f, const struct workers_config *c, struct da
 			.mpls_pipe = c->mpls_pipe,
 			.idle_adaptive = c->idle_adaptive,
 			.forward_source_routes = c->forward_source_routes}};
-	const struct forwarder_publish_answer *a = &m.publish_answer;
 	struct channel *main = &f->channel[FORWARDER_MAIN];
-	int rc;
+	const struct forwarder_publish_answer *a = &main->published;
+	int rc = channel_settle(main, 0);
 
 	for (unsigned i = 0; i < c->count && i < RTE_DIM(m.publish.reader); i++)
 		m.publish.reader[i] = c->readers[i];
-	if (channel_settle(main, 0) == -EAGAIN)
-		return -EAGAIN;
-	main->patience_ms = PUBLISH_MS;
-	rc = channel_call(main, &m, BODY, NULL);
-	main->patience_ms = MAIN_MS;
-	if (rc == -EBUSY)
-		return -EAGAIN;
+	if (rc == 0 && !main->publishes) {
+		rc = channel_send(main, &m, BODY, &(struct cargo){.at = NULL});
+		main->publishes = rc == 0;
+		if (rc == 0) {
+			channel_wait(main, MAIN_MS);
+			rc = channel_settle(main, 0);
+		}
+	}
+	if (rc == -EAGAIN)
+		return rc;
+	main->publishes = false;
 	if (rc != 0)
 		return dataplane_fail(err, rc, "keelfwd does not answer: %s", strerror(-rc));
 	if (a->result != 0)

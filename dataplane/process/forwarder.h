@@ -71,8 +71,8 @@ const struct forwarder_state *forwarder_state(const struct forwarder *f);
 const struct forwarder_state *forwarder_current(void);
 /*
  * The workers use the tables of `c` from now on. On return no worker uses the tables of an earlier
- * keeld. `c->readers` is needed. Returns 0; -EAGAIN: not begun, because
- * an answer of keelfwd is late; or -errno with `err`.
+ * keeld. `c->readers` is needed. Returns 0; -EAGAIN: not yet, because an answer of keelfwd is late:
+ * the caller calls again, with the same `c`; or -errno with `err`.
  */
 int forwarder_publish(
 	struct forwarder *f, const struct workers_config *c, struct dataplane_error *err);
@@ -99,7 +99,7 @@ int forwarder_reach(struct forwarder *f, const char *socket, struct dataplane_er
 int forwarder_return(
 	struct forwarder *f, const struct forwarder_config *c, struct dataplane_error *err);
 int forwarder_returned(struct forwarder *f, struct dataplane_error *err);
-/* True between forwarder_return() and its end. */
+/* True between forwarder_return() and its end, and while the answer of a publication is late. */
 bool forwarder_starts(const struct forwarder *f);
 int forwarder_swap(struct forwarder *f, struct dataplane_error *err) RUNS_ON(role_host);
 

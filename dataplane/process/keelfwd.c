@@ -938,8 +938,10 @@ tables_bind(struct tables *t, const struct forwarder_publish *p)
 		       : -EINVAL;
 }
 
+/* *old: the tables that no worker uses any more. */
 static int
-publish(struct keelfwd *k, const struct forwarder_publish *p, struct dataplane_error *err)
+publish(struct keelfwd *k, const struct forwarder_publish *p, struct tables *old,
+	struct dataplane_error *err)
 {
 	int rc = tables_bind(&k->pending, p);
 	struct workers_config w = {
@@ -965,7 +967,7 @@ publish(struct keelfwd *k, const struct forwarder_publish *p, struct dataplane_e
 	if (rc != 0)
 		return rc;
 	link_repair_end(k->links);
-	tables_close(&k->current);
+	*old = k->current;
 	k->current = k->pending;
 	k->published = true;
 	k->pending = (struct tables){.place = NO_PLACE};
@@ -980,11 +982,16 @@ on_publish(struct keelfwd *k, const struct client *c, const struct forwarder_mes
 	struct forwarder_message out = {0};
 	struct forwarder_publish_answer *a = &out.publish_answer;
 	struct dataplane_error err = {""};
+	struct tables old = {.place = NO_PLACE};
+	int rc;
 
-	a->result = publish(k, &m->publish, &err);
+	a->result = publish(k, &m->publish, &old, &err);
 	a->workers = (uintptr_t)workers_get();
 	snprintf(a->text, sizeof(a->text), "%s", err.text);
-	return answer(c, &out, FORWARDER_PUBLISH, NULL, 0);
+	rc = answer(c, &out, FORWARDER_PUBLISH, NULL, 0);
+	/* the kernel frees gigabytes of a former keeld */
+	tables_close(&old);
+	return rc;
 }
 
 static bool

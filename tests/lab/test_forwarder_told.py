@@ -10,6 +10,8 @@ import signal
 import socket
 import struct
 import sys
+import threading
+import time
 
 import labtest
 import test_forwarder
@@ -21,6 +23,7 @@ PIDFD_GETFD = 438
 PEER, GONE = "198.18.1.2", "198.18.1.3"
 OWED = 16  # answers; then no request is sent (dataplane/process/forwarder.c)
 ANYCAST = "20010db8000200000000000000000000"
+LATE_S = 25  # keeld waited for 20 s, and ended
 MAC = "02:00:00:00:77:01"
 
 
@@ -42,8 +45,8 @@ class Test:
         self.lab.link("src", "eth0", PEER + "/24", "rt", "west", None)
         self.lab.sh("src", "ip address add %s/24 dev eth0; ip route add default via 198.18.1.1" % GONE)
         self.keelfwd, forwarder = self.lab.keelfwd("rt", KEELD)
-        self.keeld, self.rpc = self.lab.keeld("rt", config(), KEELD, args=forwarder)
         self.socket = forwarder[1]
+        self.start()
         self.pid = forwarder_pid(self.socket)
         self.c.comes_to("the port answers", lambda: self.pings("198.18.1.1"), True)
 
@@ -126,10 +129,40 @@ class Test:
         self.c.equal("... and the same keelfwd", forwarder_pid(self.socket), self.pid)
         self.keeld.must_run()
 
+    def start(self):
+        self.keeld, self.rpc = self.lab.keeld("rt", config(), KEELD, args=("--forwarder", self.socket))
+
+    def published(self):
+        return self.rpc.call("system.info")["forwarder"]["published"]
+
+    def late_publication(self):
+        """A keelfwd that takes long for the first publication ends no keeld."""
+        self.rpc.close()
+        self.keeld.stop(sig=signal.SIGKILL)
+        self.keelfwd.stop()
+        self.keelfwd, _ = self.lab.keelfwd("rt", KEELD)
+        self.pid = forwarder_pid(self.socket)
+        ups = self.log().count("dataplane-up ")
+        begin = threading.Thread(target=self.start)
+        begin.start()
+        try:
+            wait_for("the ports", lambda: self.log().count("dataplane-up ") > ups, 60, poll=0.002)
+            os.kill(self.pid, signal.SIGSTOP)
+            begin.join()
+            time.sleep(LATE_S)  # no event tells of a wait
+            self.keeld.must_run()
+            self.c.equal("keelfwd does not answer to the publication", self.published(), False)
+        finally:
+            os.kill(self.pid, signal.SIGCONT)
+        self.c.comes_to("... and publishes later", self.published, True)
+        self.c.equal("... once", self.log().count("forwarder-published"), 2)
+        self.c.comes_to("... the port answers", lambda: self.pings("198.18.1.1"), True)
+
     def run(self):
         self.build()
         self.cut()
         self.stood_still()
+        self.late_publication()
 
 
 def test(checks):
