@@ -319,6 +319,8 @@ PAGE = {
     "sets": "memory_shared memory_v4 memory_v6 memory_hops memory_communities left_v4",
     "routeserver": "verdict_700_400000 reverdict_700_400000 memory_700_400000",
     "rpki": "sync sync_memory changed probe_p99",
+    "live": "kept_p99 refresh_p99 hold_p99 flap_p99 slow_p99 refreshes_p99 rest_p50 rest_cpu rest_switches",
+    "strangers": "targets_100_p99 rds_100_p99 vrps_100_p99 openings_100_p99 document_100_p99",
     "policy": "change probe_p50 probe_p99 none_cpu",
     "softreset": "replay_memory replay_attributes replay_prefixes replay_mixed refresh_attributes refresh_mixed export_attributes export_mixed",
     "plan": "renamed_kept_withdrawn renamed_kept renamed_asked_withdrawn renamed_asked",
