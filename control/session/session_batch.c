@@ -154,29 +154,6 @@ input_whole(struct speaker *s, uint64_t now)
 	return s->run.count > 0 && now < s->run.whole_ns + RUN_WAIT_NS ? s->run.whole : UINT64_MAX;
 }
 
-void
-input_push(struct speaker *s)
-{
-	unsigned last;
-
-	runs_finish(s);
-	s->run.pushed_ns = now_ns();
-	if (s->run.count == 0) {
-		s->run.whole = journal_head(shard_journal(s->shards.at[0]));
-		s->run.whole_ns = s->run.pushed_ns;
-	}
-	if (s->run.count < runs_max(s))
-		s->run.size[s->run.count++] = (struct run_size){0};
-	last = s->run.count - 1;
-	s->run.size[last].prefixes += s->run.open.prefixes;
-	s->run.size[last].ns += s->run.open.ns;
-	for (unsigned i = 0; i < s->shards.count; i++)
-		batch_push(s, i);
-	input_mark(s, s->run.end[last]);
-	s->run.open = (struct run_size){0};
-	s->run.live = 0;
-}
-
 /* The open run, and the unfinished ones. */
 static struct run_size
 runs_all(const struct speaker *s)
@@ -205,15 +182,40 @@ run_may_begin(const struct speaker *s)
 					    all.ns <= INPUT_RUNS_MAX * RUN_NS);
 }
 
-/* False: too many runs are unfinished. */
+/* False: too many runs are unfinished, but for `must`. `here`: this thread may do the work of a sleeping shard. */
 static bool
-run_push(struct speaker *s) RUNS_ON(role_session)
+run_push(struct speaker *s, bool must, bool here) RUNS_ON(role_session)
 {
+	unsigned last;
+
 	runs_finish(s);
-	if (!run_may_begin(s))
+	if (!must && !run_may_begin(s))
 		return false;
-	input_push(s);
+	s->run.here = here && s->run.open.prefixes > 0 && s->run.count == 0 &&
+		      s->run.open.prefixes <= RUN_HERE_PREFIXES && s->run.open.ns <= HELP_NS;
+	s->run.pushed_ns = now_ns();
+	if (s->run.count == 0) {
+		s->run.whole = journal_head(shard_journal(s->shards.at[0]));
+		s->run.whole_ns = s->run.pushed_ns;
+	}
+	if (s->run.count < runs_max(s))
+		s->run.size[s->run.count++] = (struct run_size){0};
+	last = s->run.count - 1;
+	s->run.size[last].prefixes += s->run.open.prefixes;
+	s->run.size[last].ns += s->run.open.ns;
+	for (unsigned i = 0; i < s->shards.count; i++)
+		batch_push(s, i);
+	input_mark(s, s->run.end[last]);
+	s->run.open = (struct run_size){0};
+	s->run.live = 0;
+	s->run.here = false;
 	return true;
+}
+
+void
+input_push(struct speaker *s)
+{
+	(void)run_push(s, true, false);
 }
 
 uint64_t
@@ -240,7 +242,8 @@ run_add(struct speaker *s, enum family family, unsigned prefixes, bool bulk, uin
 bool
 run_room(struct speaker *s)
 {
-	return (s->run.open.prefixes < run_prefixes(s) && s->run.open.ns < RUN_NS) || run_push(s);
+	return (s->run.open.prefixes < run_prefixes(s) && s->run.open.ns < RUN_NS) ||
+	       run_push(s, false, false);
 }
 
 bool
@@ -256,12 +259,7 @@ input_push_run(struct speaker *s)
 	for (unsigned i = 0; i < s->shards.count; i++) {
 		if (s->input[i].batch == NULL || s->input[i].batch->used == 0)
 			continue;
-		runs_finish(s);
-		s->run.here = s->run.open.prefixes > 0 &&
-			      s->run.open.prefixes <= RUN_HERE_PREFIXES &&
-			      s->run.open.ns <= HELP_NS && s->run.count == 0;
-		s->starved |= !run_push(s);
-		s->run.here = false;
+		s->starved |= !run_push(s, false, true);
 		return;
 	}
 }
