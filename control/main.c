@@ -358,7 +358,7 @@ signal_ready(struct watch *w, uint32_t events) RUNS_ON(role_main)
 		if (si.ssi_signo == SIGHUP) {
 			note_work("reload of FILE");
 			service_reloading();
-			apply_reload(k->apply, reloaded);
+			apply_reload_signal(k->apply, reloaded);
 		} else {
 			k->leaves |= si.ssi_signo == SIGINT; /* SIGTERM may follow */
 			thread_quit(k->layers.main_thread);

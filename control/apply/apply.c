@@ -9,7 +9,6 @@
 #include "control/rpki/rpki.h"
 #include "control/base/log.h"
 #include "control/config/policy_compile.h"
-#include "lpm/base/note_work.h"
 #include "rib/feed/fib_feed.h"
 #include "rib/policy/policy.h"
 
@@ -595,16 +594,6 @@ switch_over(struct apply *apply, const struct config *old, const struct peer_id 
 	return peers_change(apply, old, was, changes, effects);
 }
 
-/* FILE has the running document. */
-static void
-file_is_running(struct apply *apply)
-{
-	json_t *old = apply->in_file;
-
-	apply->in_file = json_incref(apply->running->document);
-	json_decref(old);
-}
-
 /* FILE and policy files on their way to the disk. */
 struct save {
 	struct disk_job job;
@@ -681,129 +670,6 @@ apply_save_files(struct apply *apply, json_t *was_files, bool restores,
 		.ctx = ctx};
 	apply->saves++;
 	disk_run(apply->disk, &s->job);
-}
-
-#define LOADS_AGAIN 8 /* commits that may come, each while FILE is read once more */
-
-/* FILE on its way from the disk. */
-struct load {
-	struct disk_job job;
-	struct apply *apply;
-	struct load *next; /* of apply->loads */
-	uint32_t revision; /* of `running` */
-	unsigned again;
-	json_t *running; /* the document of the time of the call */
-	json_t *document;
-	char *message;
-	struct faults faults;
-	apply_loaded *loaded;
-	void *ctx;
-};
-
-/* On the thread of the disk. The documents that others read at the same time do not change (config_own()). */
-static int
-load_work(struct disk_job *j)
-{
-	struct load *l = (struct load *)(void *)((char *)j - offsetof(struct load, job));
-
-	l->document = config_share(config_load(j->file, &l->message, &l->faults), l->running);
-	return 0;
-}
-
-static void
-load_fini(struct load *l)
-{
-	json_decref(l->document);
-	json_decref(l->running);
-	free(l->message);
-	faults_fini(&l->faults);
-}
-
-static void loads_take(struct apply *apply) RUNS_ON(role_main);
-
-/* The timer continues in another turn: a wait for the disk, in which this function may run, must not begin a commit. */
-static void
-load_done(struct disk_job *j, int err) RUNS_ON(role_main)
-{
-	struct load *l = (struct load *)(void *)((char *)j - offsetof(struct load, job)), **at;
-
-	(void)err;
-	for (at = &l->apply->loads; *at != NULL;)
-		at = &(*at)->next;
-	*at = l;
-	if (timer_arm(l->apply->layers->main_thread, &l->apply->load_timer, 0) != 0)
-		loads_take(l->apply);
-}
-
-static void
-load_run(struct load *l) RUNS_ON(role_main)
-{
-	struct apply *apply = l->apply;
-
-	load_fini(l);
-	l->document = NULL;
-	l->message = NULL;
-	l->faults = (struct faults){0};
-	l->next = NULL;
-	l->revision = apply->revision;
-	l->running = json_incref(apply->running->document);
-	disk_run(apply->disk, &l->job);
-}
-
-/* FILE that was read before a commit must not undo the commit: it is read again. */
-static void
-loads_take(struct apply *apply)
-{
-	char busy[APPLY_ALARM_MAX];
-
-	while (apply->loads != NULL) {
-		struct load *l = apply->loads;
-
-		apply->loads = l->next;
-		note_work("reload of FILE");
-		if (!apply->ends)
-			(void)apply_may_read_files(apply, busy); /* a commit under way ends */
-		if (!apply->ends && l->revision != apply->revision && l->again++ < LOADS_AGAIN) {
-			load_run(l);
-			continue;
-		}
-		if (apply->ends || l->revision != apply->revision) {
-			json_decref(l->document);
-			l->document = NULL;
-			free(l->message);
-			l->message = strdup(
-				apply->ends ? "keeld ends" : "commits came while FILE was read");
-		}
-		l->loaded(l->ctx, l->document,
-			l->message != NULL || l->faults.count > 0 ? l->message : "out of memory",
-			&l->faults);
-		load_fini(l);
-		free(l);
-	}
-}
-
-static void
-loads_fire(struct timer *t) RUNS_ON(role_main)
-{
-	loads_take((struct apply *)(void *)((char *)t - offsetof(struct apply, load_timer)));
-}
-
-bool
-apply_load(struct apply *apply, apply_loaded *loaded, void *ctx)
-{
-	struct load *l = calloc(1, sizeof(*l));
-
-	if (l == NULL)
-		return false;
-	*l = (struct load){.job = {.file = apply->config_file,
-				   .work = load_work,
-				   .done = load_done,
-				   .keeps = true},
-		.apply = apply,
-		.loaded = loaded,
-		.ctx = ctx};
-	load_run(l);
-	return true;
 }
 
 struct disk *
@@ -1344,7 +1210,7 @@ apply_files_end(struct apply *apply, uint64_t patience_ns)
 	(void)disk_await(apply->disk, patience_ns);
 	apply_commit_make_way(apply, "keeld ends, and the disk does not answer");
 	(void)disk_end(apply->disk, patience_ns);
-	loads_take(apply);
+	apply_loads_take(apply);
 	(void)disk_end(apply->aside, patience_ns);
 }
 
@@ -1382,7 +1248,7 @@ apply_create(const struct apply_config *c, struct apply **out)
 		.revision = 1,
 		.flush_timer.fire = flush_poll,
 		.commit_timer.fire = commit_fire,
-		.load_timer.fire = loads_fire};
+		.load_timer.fire = apply_loads_fire};
 	apply->peers = peers_create(c->running);
 	apply->printer = config_printer_create();
 	if (apply->peers == NULL || apply->printer == NULL || disk_create(&apply->disk) != 0 ||
@@ -1394,7 +1260,7 @@ apply_create(const struct apply_config *c, struct apply **out)
 	}
 	apply_run(apply, c->running);
 	apply->started = json_incref(apply->running->document);
-	file_is_running(apply);
+	apply_in_file(apply, apply->running->document);
 	*out = apply;
 	return 0;
 }
@@ -1507,46 +1373,6 @@ apply_start(struct apply *apply)
 	return 0;
 }
 
-/* Logs every fault, without the rate limit of log_event(): SIGHUP has no other answer. */
-static void
-log_reload_refused(const char *message, const struct faults *f)
-{
-	char path[256], reason[512];
-
-	if (message != NULL)
-		log_event(LOG_ERROR, "reload-refused reason=%s",
-			log_escape(message, strlen(message), reason, sizeof(reason)));
-	for (unsigned i = 0; i < f->count; i++) {
-		const struct fault *one = &f->fault[i];
-
-		log_write(&(struct log_site){0}, LOG_ERROR, "reload-refused path=%s reason=%s",
-			log_escape(one->path, strlen(one->path), path, sizeof(path)),
-			log_escape(one->reason, strlen(one->reason), reason, sizeof(reason)));
-	}
-}
-
-enum apply_reload
-apply_reload_begin(struct apply *apply, const json_t *document)
-{
-	if (json_equal(document, apply->running->document) &&
-		!policy_files_changed(apply->running->policy_files)) {
-		file_is_running(apply);
-		return RELOAD_UNCHANGED;
-	}
-	if (!json_equal(document, apply->in_file) || json_equal(document, apply->running->document))
-		return RELOAD_COMMIT;
-	return RELOAD_WRITTEN;
-}
-
-void
-apply_reload_committed(struct apply *apply, json_t *document)
-{
-	json_t *old = apply->in_file;
-
-	apply->in_file = json_incref(document);
-	json_decref(old);
-}
-
 struct trail *
 apply_trail(const struct apply *apply)
 {
@@ -1567,130 +1393,6 @@ apply_audit(struct apply *apply, const char *from, const char *method, const cha
 			json_pack("{s:I, s:I}", "commit", (json_int_t)apply->last_commit_id,
 				"revision", (json_int_t)apply->revision));
 	trail_add(apply->trail, line);
-}
-
-static void
-audit_reload(struct apply *apply, const char *fault) RUNS_ON(role_main)
-{
-	apply_audit(apply, "signal", "SIGHUP", fault);
-}
-
-static void
-reload_written(void *ctx, int err) RUNS_ON(role_main)
-{
-	struct apply *apply = ctx;
-
-	if (err == 0)
-		log_event(LOG_WARNING, "reload-written file=%s", apply->config_file);
-	else
-		log_event(LOG_ERROR, "reload-refused reason=commit-not-persisted");
-	audit_reload(apply, err != 0 ? strerror(-err) : NULL);
-}
-
-static void
-reload_done(void *ctx, struct apply_commit_result *r) RUNS_ON(role_main)
-{
-	struct apply *apply = ctx;
-
-	if (r->err == 0)
-		apply_reload_committed(apply, r->document);
-	else
-		log_reload_refused(NULL, &r->faults);
-	audit_reload(apply, r->faults.count > 0 ? r->faults.fault[0].reason
-			    : r->err != 0	? strerror(-r->err)
-						: NULL);
-}
-
-static void
-reload_document(struct apply *apply, json_t *document) RUNS_ON(role_main)
-{
-	const struct apply_commit_order order = {.comment = "SIGHUP"};
-	int err;
-
-	switch (apply_reload_begin(apply, document)) {
-	case RELOAD_UNCHANGED:
-		log_event(LOG_INFO, "reload-unchanged file=%s", apply->config_file);
-		audit_reload(apply, NULL);
-		break;
-	case RELOAD_WRITTEN:
-		apply_save(apply, reload_written, apply);
-		break;
-	case RELOAD_COMMIT:
-		err = apply_commit_start(apply, document, &order, reload_done, apply);
-		if (err == 0)
-			(void)apply_commit_finish(apply);
-		else
-			audit_reload(apply, strerror(-err));
-		break;
-	}
-}
-
-/* The reason why FILE is not committed now, logged. NULL: none. An edit that comes while FILE is read is based anew on what FILE says. */
-static const char *
-reload_refused(struct apply *apply, bool read, char busy[static APPLY_ALARM_MAX]) RUNS_ON(role_main)
-{
-	char users[CANDIDATES_TEXT_MAX], text[2 * CANDIDATES_TEXT_MAX];
-
-	if (!apply_may_read_files(apply, busy)) {
-		log_event(LOG_ERROR, "reload-refused reason=%s",
-			log_escape(busy, strlen(busy), text, sizeof(text)));
-		return busy;
-	}
-	if (!read && apply_candidates_text(apply, users)) {
-		log_event(LOG_ERROR, "reload-refused reason=candidate-holds-edits users=%s",
-			log_escape(users, strlen(users), text, sizeof(text)));
-		return "a candidate holds edits";
-	}
-	if (apply_confirm_waits(apply)) {
-		log_event(LOG_ERROR, "reload-refused reason=commit-awaits-confirmation");
-		return "a commit waits for its confirmation";
-	}
-	return NULL;
-}
-
-struct reload {
-	struct apply *apply;
-	void (*done)(void);
-};
-
-static void
-reload_loaded(void *ctx, json_t *document, const char *message, struct faults *f) RUNS_ON(role_main)
-{
-	struct reload *r = ctx;
-	char busy[APPLY_ALARM_MAX];
-	const char *refused = reload_refused(r->apply, true, busy);
-
-	if (refused == NULL && document == NULL) {
-		log_reload_refused(message, f);
-		refused = message != NULL ? message : f->fault[0].reason;
-	}
-	if (refused == NULL)
-		reload_document(r->apply, document);
-	else
-		audit_reload(r->apply, refused);
-	if (!r->apply->ends)
-		r->done();
-	free(r);
-}
-
-void
-apply_reload(struct apply *apply, void (*done)(void))
-{
-	struct reload *r = malloc(sizeof(*r));
-	char busy[APPLY_ALARM_MAX];
-	const char *refused = reload_refused(apply, false, busy);
-
-	if (refused == NULL && r == NULL)
-		refused = strerror(ENOMEM);
-	if (refused == NULL) {
-		*r = (struct reload){apply, done};
-		if (apply_load(apply, reload_loaded, r))
-			return;
-		refused = strerror(ENOMEM);
-	}
-	audit_reload(apply, refused);
-	free(r);
-	done();
 }
 
 void

@@ -95,11 +95,8 @@ void apply_destroy(struct apply *apply, bool keep) RUNS_ON(role_main);
 
 /* An event of the session thread, on main. */
 void apply_session_event(struct apply *apply, const struct session_event *e) RUNS_ON(role_main);
-/*
- * SIGHUP: finishes a running commit, reads FILE, then commits FILE, as apply_reload_begin() decides. Refused
- * while the candidate holds edits or a commit waits for a confirmation. Logs the result, then calls done(), unless keeld ends.
- */
-void apply_reload(struct apply *apply, void (*done)(void)) RUNS_ON(role_main);
+/* SIGHUP: apply_reload(). Logs the result, then calls done(), unless keeld ends. */
+void apply_reload_signal(struct apply *apply, void (*done)(void)) RUNS_ON(role_main);
 
 /*
  * The running configuration, lent until the next commit, and the revision of the running document.

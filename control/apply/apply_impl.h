@@ -154,6 +154,7 @@ struct apply {
 	const char *config_file, *state_dir;
 	void (*report)(void *ctx, const char *topic, json_t *members);
 	void *report_ctx;
+	void (*reloaded)(void); /* of apply_reload_signal() */
 	int (*watch)(void *ctx, struct vrf_id vrf, const struct netns *netns);
 	void (*unwatch)(void *ctx, struct vrf_id vrf);
 	void (*peer)(void *ctx, struct vrf_id vrf, const struct ip_addr *addr, bool present);
@@ -422,6 +423,11 @@ uint32_t apply_history_commit(struct apply *apply, const char *comment,
 /* Writes the index when FILE has the commit, or cannot have it. Errors are logged. `left`: as in history_settle(). */
 void apply_history_settle(struct apply *apply, uint32_t id, json_t *left, enum history_state state,
 	void (*done)(void *ctx), void *ctx) RUNS_ON(role_main);
+/* FILE has this document. */
+void apply_in_file(struct apply *apply, json_t *document) RUNS_ON(role_main);
+/* Answers the calls of apply_load() whose FILE was read; of apply->load_timer. */
+void apply_loads_take(struct apply *apply) RUNS_ON(role_main);
+void apply_loads_fire(struct timer *t) RUNS_ON(role_main);
 /* The last commit in force has its files: a confirmation that waits for them is stored. */
 void apply_history_saved(struct apply *apply) RUNS_ON(role_main);
 /* True while a confirmation is being stored, or the running document is saved again. */

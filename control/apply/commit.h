@@ -66,18 +66,32 @@ typedef void apply_loaded(void *ctx, json_t *document, const char *message, stru
 bool apply_load(struct apply *apply, apply_loaded *loaded, void *ctx) RUNS_ON(role_main);
 /* The queue for long work that needs no disk. */
 struct disk *apply_aside(const struct apply *apply) RUNS_ON(role_main);
-/*
- * A reload of FILE, after apply_may_read_files(): what has to be done with `document`, just read from FILE.
- * RELOAD_UNCHANGED: nothing, FILE has the running document.
- * RELOAD_COMMIT: the caller commits `document`, an edit of FILE. apply_reload_committed() follows a
- * successful commit.
- * RELOAD_WRITTEN: FILE lacks a commit that could not be written (full disk), and FILE was not edited
- * since. A commit of `document` would revert that commit; the caller calls apply_save().
- */
-enum apply_reload { RELOAD_UNCHANGED, RELOAD_COMMIT, RELOAD_WRITTEN };
-enum apply_reload apply_reload_begin(struct apply *apply, const json_t *document)
-	RUNS_ON(role_main);
-void apply_reload_committed(struct apply *apply, json_t *document) RUNS_ON(role_main);
+/* How a reload of FILE ended, in RELOAD_BUSY to RELOAD_UNREADABLE without a commit. */
+enum apply_reload_end {
+	RELOAD_BUSY, /* try again; `text` says why */
+	RELOAD_EDITED, /* the candidates of the users `text` hold edits */
+	RELOAD_UNCONFIRMED, /* a commit waits for its confirmation */
+	RELOAD_UNREADABLE, /* `text`, of FILE as a whole, or `faults` */
+	RELOAD_UNCHANGED, /* FILE has the running document */
+	/*
+	 * FILE lacked a commit that could not be written (full disk), and was not edited since. A commit of FILE would revert that commit, so the running
+	 * document was written; `err`: not written.
+	 */
+	RELOAD_WRITTEN,
+	RELOAD_COMMITTED, /* `result`, also of a refused commit */
+	RELOAD_NOT_BEGUN, /* `err`: of apply_commit_start() */
+};
+struct apply_reloaded {
+	enum apply_reload_end end;
+	int err;
+	const char *text;
+	const struct faults *faults;
+	struct apply_commit_result *result;
+};
+typedef void apply_reload_done(void *ctx, const struct apply_reloaded *r);
+/* Finishes a running commit, reads FILE, then commits FILE by `order`, which is lent until done(). */
+void apply_reload(struct apply *apply, const struct apply_commit_order *order,
+	apply_reload_done *done, void *ctx) RUNS_ON(role_main);
 /* Writes the running document to FILE. done(): 0; -errno: not written, and logged. */
 void apply_save(struct apply *apply, void (*done)(void *ctx, int err), void *ctx)
 	RUNS_ON(role_main);

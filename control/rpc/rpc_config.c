@@ -709,113 +709,73 @@ config_commit(struct rpc_env *env, json_t *params, struct rpc_call *call) RUNS_O
 struct reloading {
 	struct rpc_env *env;
 	struct rpc_call *call;
+	struct apply_user user;
+	struct apply_commit_order order;
 };
 
-static void
-reload_done(void *ctx, struct apply_commit_result *r) RUNS_ON(role_main)
+static json_t *
+written_answer(const struct reloading *c, int err) RUNS_ON(role_main)
 {
-	struct reloading *c = ctx;
-	struct rpc_env *env = c->env;
-
-	if (r->err == 0)
-		apply_reload_committed(env->apply, r->document);
-	rpc_reply(c->call, commit_answer(env, r, 0, c->call));
-	free(c);
-}
-
-/* True after rpc_fail(). An edit that comes while FILE is read is based anew on what FILE says, as one that comes while a commit runs. */
-static bool
-reload_refused(const struct rpc_env *env, struct rpc_call *call, bool read) RUNS_ON(role_main)
-{
-	char users[CANDIDATES_TEXT_MAX];
-	struct apply_user buf;
-	const struct apply_user *user = rpc_user(call, &buf);
-
-	if (!read && apply_candidates_text(env->apply, users)) {
-		bool own = user != NULL && strcmp(users, user->name) == 0;
-
-		rpc_fail(call, RPC_CONFIGURATION, "",
-			"the candidate %s%s%sholds edits; commit or discard them first",
-			own ? "" : "of ", own ? "" : users, own ? "" : " ");
-		return true;
-	}
-	if (apply_commit_waiting(env->apply) == 0)
-		return false;
-	rpc_fail(call, RPC_CONFIGURATION, "",
-		"a commit waits for its confirmation; confirm it or roll it back first");
-	return true;
-}
-
-/* FILE lacked a commit and was written. */
-static void
-reload_written(void *ctx, int err) RUNS_ON(role_main)
-{
-	struct reloading *c = ctx;
-	struct rpc_env *env = c->env;
-	json_t *answer;
-
 	if (err != 0)
-		answer = rpc_fail(c->call, RPC_CONFIGURATION, "",
+		return rpc_fail(c->call, RPC_CONFIGURATION, "",
 			"the file lacks a commit, and cannot be written: %s", strerror(-err));
-	else
-		answer = json_pack("{s:n, s:I, s:[], s:[], s:b, s:o*}", "commit", "revision",
-			(json_int_t)apply_revision(env->apply), "effects", "restart_required",
-			"persisted", true, "policy_files", files_left(env));
+	return json_pack("{s:n, s:I, s:[], s:[], s:b, s:o*}", "commit", "revision",
+		(json_int_t)apply_revision(c->env->apply), "effects", "restart_required",
+		"persisted", true, "policy_files", files_left(c->env));
+}
+
+static void
+reload_end(void *ctx, const struct apply_reloaded *r) RUNS_ON(role_main)
+{
+	struct reloading *c = ctx;
+	json_t *answer = NULL;
+	bool own;
+
+	switch (r->end) {
+	case RELOAD_BUSY:
+		rpc_fail(c->call, RPC_TRY_AGAIN, "", "%s", r->text);
+		break;
+	case RELOAD_EDITED:
+		own = c->order.user != NULL && strcmp(r->text, c->order.user->name) == 0;
+		rpc_fail(c->call, RPC_CONFIGURATION, "",
+			"the candidate %s%s%sholds edits; commit or discard them first",
+			own ? "" : "of ", own ? "" : r->text, own ? "" : " ");
+		break;
+	case RELOAD_UNCONFIRMED:
+		rpc_fail(c->call, RPC_CONFIGURATION, "",
+			"a commit waits for its confirmation; confirm it or roll it back first");
+		break;
+	case RELOAD_UNREADABLE:
+		startup_failed(c->call, "", r->text, r->faults);
+		break;
+	case RELOAD_UNCHANGED:
+	case RELOAD_WRITTEN:
+		answer = written_answer(c, r->err);
+		break;
+	case RELOAD_COMMITTED:
+		answer = commit_answer(c->env, r->result, 0, c->call);
+		break;
+	case RELOAD_NOT_BEGUN:
+		answer = not_begun(c->call, r->err);
+		break;
+	}
 	rpc_reply(c->call, answer);
 	free(c);
-}
-
-static void
-reload_loaded(void *ctx, json_t *document, const char *message, struct faults *f) RUNS_ON(role_main)
-{
-	struct reloading *c = ctx;
-	struct apply *apply = c->env->apply;
-	struct apply_user buf;
-	struct apply_commit_order order = {.user = rpc_user(c->call, &buf), .comment = "reload"};
-	int err = 0;
-
-	if (document == NULL)
-		startup_failed(c->call, "", message, f);
-	if (document == NULL || !may_change(c->env, c->call, true) ||
-		reload_refused(c->env, c->call, true)) {
-		rpc_reply(c->call, NULL);
-		free(c);
-		return;
-	}
-	switch (apply_reload_begin(apply, document)) {
-	case RELOAD_UNCHANGED:
-		reload_written(c, 0);
-		break;
-	case RELOAD_WRITTEN:
-		apply_save(apply, reload_written, c);
-		break;
-	case RELOAD_COMMIT:
-		err = apply_commit_start(apply, document, &order, reload_done, c);
-		break;
-	}
-	if (err != 0) {
-		rpc_reply(c->call, not_begun(c->call, err));
-		free(c);
-	}
 }
 
 static json_t *
 config_reload(struct rpc_env *env, json_t *params, struct rpc_call *call) RUNS_ON(role_main)
 {
-	struct reloading *c;
+	struct reloading *c = malloc(sizeof(*c));
 
 	(void)params;
-	if (!may_change(env, call, true) || reload_refused(env, call, false))
-		return NULL;
-	c = malloc(sizeof(*c));
 	if (c == NULL)
 		return NULL;
 	*c = (struct reloading){env, call};
+	c->order =
+		(struct apply_commit_order){.user = rpc_user(call, &c->user), .comment = "reload"};
 	rpc_hold(call);
-	if (!apply_load(env->apply, reload_loaded, c)) {
-		rpc_reply(call, NULL);
-		free(c);
-	}
+	apply_reload(env->apply, &c->order, reload_end, c);
 	return NULL;
 }
 
