@@ -54,6 +54,7 @@ struct forwarding {
 	struct waited {
 		struct vrf_id vrf;
 		struct ip_addr addr;
+		enum speaker_awaited how;
 	} * waited; /* peers with a session at the end of the keeld before */
 	unsigned waited_count;
 	unsigned worker_count;
@@ -272,15 +273,15 @@ struct complete_call {
 	bool complete;
 };
 
-static bool
+static enum speaker_awaited
 is_waited(void *ctx, struct vrf_id vrf, const struct ip_addr *addr)
 {
 	const struct forwarding *f = ctx;
 
 	for (unsigned i = 0; i < f->waited_count; i++)
 		if (f->waited[i].vrf.v == vrf.v && addr_equal(&f->waited[i].addr, addr))
-			return true;
-	return false;
+			return f->waited[i].how;
+	return NOT_AWAITED;
 }
 
 static void
@@ -574,11 +575,15 @@ find_waited(struct keeld *k) RUNS_ON(role_main)
 	struct forwarding *f = k->forwarding;
 
 	f->waited = calloc(c->peer_count + 1, sizeof(*f->waited));
-	for (unsigned i = 0; f->waited != NULL && i < c->peer_count; i++)
+	for (unsigned i = 0; f->waited != NULL && i < c->peer_count; i++) {
+		const struct config_peer *p = &c->peers[i];
+		bool on_link;
+
 		/* also without an answer */
-		if (forwarder_had_session(c->peers[i].vrf, &c->peers[i].addr) != 0)
-			f->waited[f->waited_count++] =
-				(struct waited){c->peers[i].vrf, c->peers[i].addr};
+		if (forwarder_had_session(p->vrf, &p->addr, &on_link) != 0)
+			f->waited[f->waited_count++] = (struct waited){
+				p->vrf, p->addr, on_link ? AWAITED_ON_LINK : AWAITED};
+	}
 	return f->waited != NULL ? 0 : -ENOMEM;
 }
 

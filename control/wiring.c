@@ -600,7 +600,7 @@ tell_forwarder(const struct keeld *k, const struct session_event *e) RUNS_ON(rol
 		return;
 	p = peers_config(apply_peers(k->apply), e->peer);
 	if (p != NULL)
-		forwarder_session(p->vrf, &p->addr, e->kind == SESSION_UP);
+		forwarder_session(p->vrf, &p->addr, e->kind == SESSION_UP, e->on_link);
 }
 
 static void

@@ -530,7 +530,7 @@ tell_all(struct ports_change *c) RUNS_ON(role_main)
 		const struct config_peer *p = peers_config(apply_peers(k->apply), id);
 
 		apply_peek(k->apply, id, &view);
-		forwarder_session(p->vrf, &p->addr, view.state == FSM_ESTABLISHED);
+		forwarder_session(p->vrf, &p->addr, view.state == FSM_ESTABLISHED, view.on_link);
 	}
 }
 

@@ -1016,6 +1016,7 @@ session_peek(struct speaker *s, struct peer_id id, struct session_view *out)
 		.held = p->held,
 		.idle_hold = peer_in_idle_hold(p),
 		.link_sensitive = p->up != NULL && links_sensitive(p->up),
+		.on_link = links_on(p),
 		.external = p->config.external,
 		.keepalive_late_ns = p->keepalive_late_ns,
 		.remote_role = c->open.role,

@@ -69,6 +69,7 @@ struct session_event {
 	uint32_t job;
 	/* a string literal. SESSION_REFRESH_FAILED: for the result of the job; SESSION_SLOW */
 	const char *reason;
+	bool on_link; /* SESSION_UP: the peer is in a subnet of an interface that is up */
 	struct vrf_id vrf; /* SESSION_DYNAMIC */
 	struct ip_addr addr; /* SESSION_DYNAMIC */
 };
@@ -194,13 +195,18 @@ void speaker_label_figures(const struct speaker *s, struct swaps_figures *out);
 /* swaps_wanting() */
 unsigned speaker_labels_wanting(const struct speaker *s, struct swap_share *wanting,
 	struct swap_share *most) RUNS_ON(role_session);
+enum speaker_awaited {
+	NOT_AWAITED,
+	AWAITED,
+	AWAITED_ON_LINK, /* the peer was in a subnet of an interface */
+};
 /*
  * True if each configured peer with a session has sent its table (RFC 4724 4.1), each other peer is not
  * awaited, or away behind a link that is down, and the shards have the whole input.
  */
 bool speaker_restart_complete(struct speaker *s,
-	bool (*awaited)(void *ctx, struct vrf_id vrf, const struct ip_addr *addr), void *ctx)
-	RUNS_ON(role_session);
+	enum speaker_awaited (*awaited)(void *ctx, struct vrf_id vrf, const struct ip_addr *addr),
+	void *ctx) RUNS_ON(role_session);
 /*
  * The process ends for good, or forwarding has ended: speaker_stop() ends all sessions by Cease. With
  * config.restarts and without this call speaker_stop() closes sessions with graceful restart without a
@@ -411,6 +417,7 @@ struct session_view {
 	 */
 	bool held;
 	bool link_sensitive; /* the session ends with its link */
+	bool on_link; /* as in struct session_event */
 	bool idle_hold; /* waits before the next attempt; session_reset() ends the wait */
 	bool external;
 	uint16_t remote_role; /* enum session_role, or above */

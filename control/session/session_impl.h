@@ -869,8 +869,13 @@ void links_fini(struct speaker *s);
 void links_opened(struct connection *c);
 /* True if the connection ends with its link. */
 bool links_sensitive(const struct connection *c);
-/* No session can come: the link of the peer is down, or the kernel has no route to the peer. */
-bool links_away(const struct peer *p);
+/* The peer is in a subnet of an interface that is up. */
+bool links_on(const struct peer *p);
+/*
+ * No session can come: the link of the peer is down, the kernel has no route to the peer, or the link
+ * on which the peer was (`was_on`) has gone.
+ */
+bool links_away(const struct peer *p, bool was_on);
 /* The configuration of the peer has changed. */
 void links_config(struct peer *p) RUNS_ON(role_session);
 

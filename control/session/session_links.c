@@ -237,7 +237,13 @@ is_on_link(const struct peer *p, bool up)
 }
 
 bool
-links_away(const struct peer *p)
+links_on(const struct peer *p)
+{
+	return is_on_link(p, true);
+}
+
+bool
+links_away(const struct peer *p, bool was_on)
 {
 	const struct config_peer *k = &p->config;
 	struct host_socket_options o;
@@ -248,7 +254,7 @@ links_away(const struct peer *p)
 	o = peer_socket(p);
 	return !is_on_link(p, true) &&
 	       (is_on_link(p, false) || (now_ns() - p->speaker->created_ns >= SET_UP_NS &&
-						host_socket_no_route(&o, &k->addr)));
+						(was_on || host_socket_no_route(&o, &k->addr))));
 }
 
 static void

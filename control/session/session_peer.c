@@ -88,7 +88,8 @@ peer_families(const struct config_peer *c)
 static void
 report_event(struct peer *p, enum session_event_kind kind)
 {
-	struct session_event e = {.kind = kind, .peer = p->id};
+	struct session_event e = {
+		.kind = kind, .peer = p->id, .on_link = kind == SESSION_UP && links_on(p)};
 
 	p->speaker->config.event(p->speaker->config.ctx, &e);
 }

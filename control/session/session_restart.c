@@ -290,17 +290,24 @@ has_sent_all(const struct peer *p, uint64_t now)
 
 bool
 speaker_restart_complete(struct speaker *s,
-	bool (*awaited)(void *ctx, struct vrf_id vrf, const struct ip_addr *addr), void *ctx)
+	enum speaker_awaited (*awaited)(void *ctx, struct vrf_id vrf, const struct ip_addr *addr),
+	void *ctx)
 {
 	uint64_t now = now_ns();
 
 	for (unsigned i = 0; i < PEER_MAX; i++) {
 		const struct peer *p = s->by_id[i];
+		enum speaker_awaited how;
 
 		if (p == NULL || p->config.shutdown || p->config.dynamic)
 			continue;
-		if (p->up != NULL ? !has_sent_all(p, now)
-				  : awaited(ctx, p->config.vrf, &p->config.addr) && !links_away(p))
+		if (p->up != NULL) {
+			if (!has_sent_all(p, now))
+				return false;
+			continue;
+		}
+		how = awaited(ctx, p->config.vrf, &p->config.addr);
+		if (how != NOT_AWAITED && !links_away(p, how == AWAITED_ON_LINK))
 			return false;
 	}
 	return input_handled(s);

@@ -1071,21 +1071,24 @@ forwarder_peer(struct vrf_id vrf, const struct ip_addr *addr, bool present)
 }
 
 void
-forwarder_session(struct vrf_id vrf, const struct ip_addr *addr, bool up)
+forwarder_session(struct vrf_id vrf, const struct ip_addr *addr, bool up, bool on_link)
 {
 	struct forwarder_port_answer a;
 
 	(void)port_call(FORWARDER_MAIN, FORWARDER_SESSION,
-		&(struct forwarder_port){.vrf = vrf, .present = up, .addr = *addr}, &a);
+		&(struct forwarder_port){
+			.vrf = vrf, .present = up, .on_link = on_link, .addr = *addr},
+		&a);
 }
 
 int
-forwarder_had_session(struct vrf_id vrf, const struct ip_addr *addr)
+forwarder_had_session(struct vrf_id vrf, const struct ip_addr *addr, bool *on_link)
 {
 	struct forwarder_port_answer a = {0};
 	int rc = port_call(FORWARDER_MAIN, FORWARDER_HAD_SESSION,
 		&(struct forwarder_port){.vrf = vrf, .addr = *addr}, &a);
 
+	*on_link = a.changed & 2;
 	return rc == 0 ? a.changed != 0 : rc;
 }
 

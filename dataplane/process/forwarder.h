@@ -123,9 +123,12 @@ unsigned forwarder_driver_counters(
 	uint16_t port, unsigned first, struct driver_counter *out, unsigned max);
 bool forwarder_host_counters(uint16_t port, struct host_counters out[HOST_CLASSES]);
 void forwarder_peer(struct vrf_id vrf, const struct ip_addr *addr, bool present);
-/* Main: which peers have a session, for the next keeld; and had one when the keeld before ended: 0, 1, -errno. */
-void forwarder_session(struct vrf_id vrf, const struct ip_addr *addr, bool up);
-int forwarder_had_session(struct vrf_id vrf, const struct ip_addr *addr);
+/*
+ * Main: which peers have a session, for the next keeld; and had one when the keeld before ended: 0, 1, -errno.
+ * `on_link`: the peer is, or was, in a subnet of an interface.
+ */
+void forwarder_session(struct vrf_id vrf, const struct ip_addr *addr, bool up, bool on_link);
+int forwarder_had_session(struct vrf_id vrf, const struct ip_addr *addr, bool *on_link);
 int forwarder_refresh(uint16_t port, bool *changed) RUNS_ON(role_host);
 /* Joins or leaves an anycast address on a port: packets for it go to the kernel, which answers for it there. */
 int forwarder_anycast(uint16_t port, const struct ip_addr *addr, bool present) RUNS_ON(role_host);

@@ -44,7 +44,8 @@ enum forwarder_type {
 	FORWARDER_DRIVER_COUNTERS, /* answered by struct forwarder_drivers */
 	FORWARDER_PEER,
 	FORWARDER_SESSION, /* a peer got or lost its session */
-	FORWARDER_HAD_SESSION, /* answered by `changed`: at the end of the keeld before */
+	/* answered by `changed`: at the end of the keeld before; 1: a session, 2: with a peer on a link */
+	FORWARDER_HAD_SESSION,
 	/* keeld sets its addresses again; with `present`: keelfwd removes the addresses that were not set */
 	FORWARDER_REPEAT,
 	FORWARDER_REFRESH,
@@ -145,6 +146,7 @@ struct forwarder_port {
 	uint32_t
 		present; /* FORWARDER_LOCAL_ADDRESS, _PEER: for all ports in `vrf`; _SESSION; _REPEAT */
 	uint32_t first; /* FORWARDER_DRIVER_COUNTERS */
+	uint32_t on_link; /* FORWARDER_SESSION */
 	struct vrf_id vrf;
 	struct ip_addr addr;
 };

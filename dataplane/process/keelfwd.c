@@ -1019,6 +1019,23 @@ set_address(struct keelfwd *k, enum kept_kind kind, const struct forwarder_port 
 }
 
 static int
+set_session(struct keelfwd *k, const struct forwarder_port *p) RUNS_ON(role_host) RUNS_ON(role_main)
+{
+	struct forwarder_port before = *p;
+
+	before.present = 0;
+	(void)set_address(k, p->on_link ? KEPT_SESSION : KEPT_SESSION_ON_LINK, &before);
+	return set_address(k, p->on_link ? KEPT_SESSION_ON_LINK : KEPT_SESSION, p);
+}
+
+static uint32_t
+had_session(const struct keelfwd *k, const struct forwarder_port *p)
+{
+	return (kept_addresses_had(k->kept, KEPT_SESSION, p->vrf, &p->addr) ? 1u : 0u) |
+	       (kept_addresses_had(k->kept, KEPT_SESSION_ON_LINK, p->vrf, &p->addr) ? 2u : 0u);
+}
+
+static int
 on_drivers(const struct client *c, const struct forwarder_port *p) RUNS_ON(role_main)
 {
 	struct forwarder_message out = {0};
@@ -1046,10 +1063,9 @@ on_port(struct keelfwd *k, const struct client *c, const struct forwarder_messag
 	} else if (m->head.type == FORWARDER_PEER) {
 		a->result = set_address(k, KEPT_PEER, p);
 	} else if (m->head.type == FORWARDER_SESSION) {
-		a->result = set_address(k, KEPT_SESSION, p);
+		a->result = set_session(k, p);
 	} else if (m->head.type == FORWARDER_HAD_SESSION) {
-		a->changed = is_address(p) &&
-			     kept_addresses_had(k->kept, KEPT_SESSION, p->vrf, &p->addr);
+		a->changed = is_address(p) ? had_session(k, p) : 0;
 	} else if (m->head.type == FORWARDER_REPEAT && p->present == 0) {
 		kept_addresses_age(k->kept);
 	} else if (m->head.type == FORWARDER_REPEAT) {

@@ -15,6 +15,7 @@ enum kept_kind {
 	KEPT_PEER,
 	KEPT_LOCAL,
 	KEPT_SESSION,
+	KEPT_SESSION_ON_LINK,
 	KEPT_ANYCAST, /* its zone is the number of the port */
 };
 

@@ -111,10 +111,10 @@ call_ranges(void *arg)
 }
 
 /* A peer without a session: awaited. */
-static inline bool
+static inline enum speaker_awaited
 every_peer(void *ctx, struct vrf_id vrf, const struct ip_addr *addr)
 {
-	return true;
+	return AWAITED;
 }
 
 static inline void

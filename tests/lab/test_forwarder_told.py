@@ -1,21 +1,22 @@
 #!/usr/bin/python3
 # SPDX-License-Identifier: BSD-3-Clause
 """What keeld could not say to keelfwd is said later: after a loss of the connection of its host thread, and after keelfwd stood still. Removals, too.
+The next keeld does not await a peer whose port has gone.
 
-    src --- west (AF_XDP), rt (keeld and keelfwd, AS 64512)
+    src (BIRD, AS 64601) --- west (AF_XDP), rt (keeld and keelfwd, AS 64512), mgmt --- other
 """
 import ctypes
 import os
+import re
 import signal
 import socket
-import struct
 import sys
 import threading
 import time
 
 import labtest
 import test_forwarder
-from labtest import KEELD, Lab, need, out_folder, peer, wait_for
+from labtest import KEELD, Lab, need, out_folder, wait_established, wait_for
 from lab import forwarder_pid
 
 NAME = "forwarder_told"
@@ -25,6 +26,16 @@ OWED = 16  # answers; then no request is sent (dataplane/process/forwarder.c)
 ANYCAST = "20010db8000200000000000000000000"
 LATE_S = 25  # keeld waited for 20 s, and ended
 MAC = "02:00:00:00:77:01"
+
+BIRD = """
+router id 198.18.1.2;
+log stderr all;
+protocol device { }
+protocol bgp keel {
+  local 198.18.1.2 as 64601; neighbor 198.18.1.1 as 64512; connect delay time 1; connect retry time 2; error wait time 1, 2; graceful restart;
+  ipv4 { import all; export none; };
+}
+"""
 
 
 def config():
@@ -39,11 +50,13 @@ class Test:
         self.c, self.lab = checks, lab
 
     def build(self):
-        for h in ("src", "rt"):
+        for h in ("src", "rt", "other"):
             self.lab.host(h)
         self.set("sysctl -qw net.ipv6.conf.all.disable_ipv6=0 net.ipv6.conf.default.disable_ipv6=0 net.ipv6.conf.default.accept_dad=0")
         self.lab.link("src", "eth0", PEER + "/24", "rt", "west", None)
         self.lab.sh("src", "ip address add %s/24 dev eth0; ip route add default via 198.18.1.1" % GONE)
+        self.lab.link("other", "eth0", "198.18.7.2/24", "rt", "mgmt", "198.18.7.1/24")
+        self.lab.bird("src", BIRD)
         self.keelfwd, forwarder = self.lab.keelfwd("rt", KEELD)
         self.socket = forwarder[1]
         self.start()
@@ -135,6 +148,20 @@ class Test:
     def published(self):
         return self.rpc.call("system.info")["forwarder"]["published"]
 
+    def port_goes(self):
+        """While no keeld runs the port of a peer goes, and a default route would lead to the peer: the next keeld does not await the peer."""
+        c = self.c
+        wait_established(self.rpc, PEER)
+        wait_for("the session in keelfwd", lambda: self.rpc.call("system.info")["forwarder"]["published"], 60)
+        self.rpc.close()
+        self.keeld.stop(sig=signal.SIGKILL)
+        self.set("ip link del west; ip route add default via 198.18.7.2")
+        self.start()
+        c.true("the next keeld adopts keelfwd", self.rpc.call("system.info")["forwarder"]["adopted"])
+        c.comes_to("... and publishes", self.published, True, 100)
+        after_s = int(re.findall(r"forwarder-published after_ms=(\d+)", self.log())[-1]) / 1000
+        c.true("... after %.1f s" % after_s, after_s < 60, after_s)
+
     def late_publication(self):
         """A keelfwd that takes long for the first publication ends no keeld."""
         self.rpc.close()
@@ -163,6 +190,7 @@ class Test:
         self.cut()
         self.stood_still()
         self.late_publication()
+        self.port_goes()
 
 
 def test(checks):
@@ -171,5 +199,5 @@ def test(checks):
 
 
 if __name__ == "__main__":
-    need("ip", "ethtool", files=(KEELD,))
+    need("ip", "ethtool", "bird", files=(KEELD,))
     sys.exit(labtest.main(test))
