@@ -39,7 +39,7 @@ while True:
 """ % DESCRIPTORS)
 FAR, LOOPBACK, CUSTOMER, SRC = "198.18.9.2", "198.18.8.1", "192.0.2.2", "198.18.1.2"
 OURS6 = "2001:db8:99::/48"
-RED = "r%d" % os.getpid()
+RED, BLUE = "r%d" % os.getpid(), "b%d" % os.getpid()
 FAR_BIRD = BIRD.replace("198.18.2.2", FAR).replace("198.18.2.1", "198.18.9.1").replace("64601", "64602").replace("import all; export all", "import all; export none")
 
 
@@ -267,6 +267,35 @@ class Test(test_forwarder.Test):
         self.at_rest("the port of the instance")
         self.c.equal("... the same keeld, and the same keelfwd", (self.rpc.call("system.info")["pid"], forwarder_pid(self.socket)), (keeld, keelfwd))
 
+    def while_it_starts(self):
+        """The next keelfwd stands still while it opens the ports: commits of instances. Its answer comes after them."""
+        keelfwd, log = forwarder_pid(self.socket), os.path.join(self.lab.logs, "keelfwd.log")
+        ports, vrfs = config()["ports"], config()["vrfs"]
+        keeld, above, told = self.rpc.call("system.info")["pid"], self.above(keelfwd), os.path.getsize(log)
+
+        def starts():
+            with open(log, errors="replace") as f:
+                f.seek(told)
+                return "EAL: " in f.read()
+        os.kill(keelfwd, signal.SIGKILL)
+        wait_for("the start of the next keelfwd", starts, 60, poll=0.001)
+        child = next(int(c) for c in open("/proc/%d/task/%d/children" % (above, above)).read().split())
+        os.kill(child, signal.SIGSTOP)
+        self.c.equal("keelfwd starts: it is lost", self.rpc.call("system.info")["forwarder"]["lost"], True)
+        self.c.equal("... a commit of a further instance", self.commit(vrfs=vrfs + [{"name": BLUE, "rd": "64512:2"}]), None)
+        self.c.equal("... of another instance in its place", self.commit(vrfs=vrfs + [{"name": BLUE + "x", "rd": "64512:3"}]), None)
+        refused = self.commit(ports=[p for p in ports if p["name"] != "red"], vrfs=[])
+        self.c.true("... the end of an instance with its port is refused", "keelfwd has ended" in (refused or ""), refused)
+        refused = self.commit(vrfs=vrfs + [{"name": BLUE, "rd": "64512:2"}], ports=[dict(p, vrf=BLUE) if p["name"] == "red" else p for p in ports])
+        self.c.true("... the move of a port into another one, too", "keelfwd has ended" in (refused or ""), refused)
+        os.kill(child, signal.SIGCONT)
+        self.at_rest("commits of instances while keelfwd started")
+        self.c.equal("... and the same keeld", self.rpc.call("system.info")["pid"], keeld)
+        self.c.equal("a port moves into the instance", self.commit(vrfs=vrfs + [{"name": BLUE, "rd": "64512:2"}], ports=[dict(p, vrf=BLUE) if p["name"] == "red" else p for p in ports]), None)
+        self.c.comes_to("... and answers there", lambda: self.pings("customer", "192.0.2.1"), True)
+        self.c.equal("... and back", self.commit(vrfs=vrfs, ports=ports), None)
+        self.at_rest("the port of the instance again")
+
     def while_away(self):
         """Between two keelfwd a static route comes; its next hop is resolved afterwards."""
         keelfwd, hop = forwarder_pid(self.socket), "198.18.2.77"
@@ -386,6 +415,7 @@ def test(checks):
             if not own:
                 t.no_descriptor()
                 t.few_descriptors()
+                t.while_it_starts()
             t.while_away()
             t.keel0_down()
             t.again_and_again()
