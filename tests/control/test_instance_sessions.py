@@ -7,6 +7,7 @@ usage: test_instance_sessions.py KEELD KEELCTL
 """
 import json
 import os
+import socket
 import struct
 import subprocess
 import sys
@@ -49,6 +50,33 @@ class InstanceSessions(InstanceTest):
         self.assertTrue(s.established(), self.keel.logged())
         self.wait("the session", lambda: self.state(name) == "established")
         return s
+
+    def test_tcp_mss(self):
+        """The bound of a peer holds in its instance, and at the listener there; a peer of equal address in another instance has none."""
+        def bounded(mss):
+            d = document(RED, BLUE)
+            d["bgp"]["peers"][0]["tcp_mss"] = mss
+            return d
+
+        def segments(name, speaker):
+            p = next(p for p in self.keel.call("bgp.peers")["peers"] if p["vrf"] == name)
+            return p.get("tcp_mss"), p["segment_bytes"], speaker.sock.getsockopt(socket.IPPROTO_TCP, socket.TCP_MAXSEG)
+
+        self.start(bounded(600))
+        for name in (RED, BLUE):
+            self.join(name)
+        red, blue = self.speak_in(RED), self.speak_in(BLUE)
+        for mss in (600, 500):
+            bound, ours, theirs = segments(RED, red)
+            self.assertEqual(bound, mss)
+            self.assertTrue(mss - 40 <= ours <= mss and mss - 40 <= theirs <= mss, (mss, ours, theirs))
+            bound, ours, theirs = segments(BLUE, blue)
+            self.assertTrue(bound is None and ours > 1400 and theirs > 1400, (bound, ours, theirs))
+            if mss == 600:
+                self.keel.commit({"bgp": {"peers": bounded(500)["bgp"]["peers"]}})
+                self.wait("the end of the session", red.closed)
+                red = self.speak_in(RED)
+        self.assertFalse(blue.closed())
 
     def test_two_instances(self):
         self.start(document(RED, BLUE))
