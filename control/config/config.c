@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
- * The tables of keys outside of `bgp`, and the C view of a document. The section `bgp` is in config_bgp.c.
+ * The tables of keys outside of `bgp`, and the C view of a document. The section `bgp` is in config_bgp.c and config_peer.c.
  */
 #include "control/config/config.h"
 #include "control/config/config_impl.h"

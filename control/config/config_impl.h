@@ -134,6 +134,14 @@ void config_take_vrfs(CONFIG_TAKE_ARGS); /* before every section with a key `vrf
 void config_vrfs_free(struct config *config);
 void config_take_vrf(CONFIG_TAKE_ARGS); /* struct vrf_id: the key `vrf` */
 
+/* config_peer.c */
+struct config_peer config_peer_defaults(void); /* without an enabled family */
+const json_t *config_find_group(struct check *c, const char *name); /* NULL: there is none */
+void config_take_group_name(CONFIG_TAKE_ARGS); /* const char *: a group of the document */
+void config_take_group(struct check *c, const struct at *at, const json_t *value, void *out);
+void config_take_peer(
+	struct check *c, const struct at *at, const json_t *value, struct config_peer *out);
+
 /* Between config.c, config_vrf.c and config_bgp.c. */
 void config_take_policy_name(CONFIG_TAKE_ARGS); /* const char *: a route policy of the document */
 void config_take_bgp(CONFIG_TAKE_ARGS);

@@ -13,7 +13,7 @@ import c_tables
 import mdoc
 from tree import Fault
 
-SOURCES = ["control/config/" + name for name in ("config.c", "config_bgp.c", "config_bmp.c", "config_lsp.c", "config_mrt.c", "config_rpki.c", "config_vrf.c", "policy_compile.c", "policy_lists.c", "config_check.c")]
+SOURCES = ["control/config/" + name for name in ("config.c", "config_peer.c", "config_bgp.c", "config_bmp.c", "config_lsp.c", "config_mrt.c", "config_rpki.c", "config_vrf.c", "policy_compile.c", "policy_lists.c", "config_check.c")]
 SCHEMA = "docs/keel.schema.json"
 PAGES = {"docs/man/keel.json.5": "scripts/reference.d/keel.json.5.in", "docs/man/keel-policy.7": "scripts/reference.d/keel-policy.7.in"}
 U32 = 4294967295
@@ -82,7 +82,7 @@ SCALARS = {
     "take_site": ({"type": "string", "pattern": "^soo:[0-9.]+:[0-9]+$"}, "site of origin"),
     "take_target": (ADMINISTERED, "route target"),
     "take_prefix_list_name": (ref("name"), "name of a prefix list"),
-    "take_group_name": (ref("name"), "name of a group"),
+    "config_take_group_name": (ref("name"), "name of a group"),
     "take_list_name": (ref("name"), "name"),
     "take_policy_own_name": ({**ref("name"), "not": {"enum": ["accept-all", "deny-all"]}}, "name"),
     "take_password": ({"type": "string", "minLength": 1, "maxLength": 80}, "string, 1 to 80 octets"),
@@ -321,7 +321,7 @@ class Reader:
         if m:
             nested, _, schema, words = self.type(path, m.group(1), 0, 0, where)
             return nested, True, schema and {"type": "array", "items": schema}, "array of objects" if nested else "array: " + words
-        for called in re.findall(r"\b((?:take|set|match)_\w+) \(", text):
+        for called in re.findall(r"\b((?:config_)?(?:take|set|match)_\w+) \(", text):
             if called in SCALARS or self.find(self.functions, path, called):
                 return self.type(path, called, 0, 0, where)
         raise Fault("%s: scripts/reference can't follow the checker %s" % (where, take))
@@ -490,7 +490,7 @@ def page(tree, reader, template):
 # ---- lines of keys: keelctl's settings, and the rows of keel-import ----
 
 SETTINGS, IMPORT = "control/cli/keelctl_settings.def", "control/import/keel_import/keys.py"
-MADE = "Made by scripts/reference of the tables in control/config/config_bgp.c."
+MADE = "Made by scripts/reference of the tables in control/config/config_peer.c."
 # Tables with lines; the member with the keys of a table; None: those of the peer, "": of a family.
 HOMES = {"shared_peer_keys": None, "timer_keys": "timers", "capability_keys": "capabilities", "family_keys": ""}
 VALUES = {"": ("SETS_TRUE", ""), "NUMBER": ("SETS_NUMBER", " NUMBER"), "AS-NUMBER": ("SETS_ASN", " AS-NUMBER"),
@@ -640,7 +640,7 @@ def check(tree):
 
 def plants(tree):
     """A fault of each kind."""
-    bgp, page5 = "control/config/config_bgp.c", "docs/man/keel.json.5"
+    bgp, page5 = "control/config/config_peer.c", "docs/man/keel.json.5"
     source, text, schema = tree.text(bgp), tree.text(page5), tree.text(SCHEMA)
     key = '\t{"hold_s", config_take_u32'
     before, after = source.split(key)

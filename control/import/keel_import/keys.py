@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: BSD-3-Clause
-"""Made by scripts/reference of the tables in control/config/config_bgp.c. Lines of other daemons that set one key: (words and value, key, member of the object)."""
+"""Made by scripts/reference of the tables in control/config/config_peer.c. Lines of other daemons that set one key: (words and value, key, member of the object)."""
 VRP_PEER = (
     ("description TEXT", "description", None),
     ("listen-only", "passive", None),
