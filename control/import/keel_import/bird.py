@@ -154,6 +154,7 @@ def _cache_times(b, cache):
 
 
 RPKI = Statements(("roa4", _roa_channel), ("roa6", _roa_channel), ("remote", _remote), ("port", _port), ("transport tcp", lambda b, cache: True),
+                  ("min version", lambda b, cache: b.take_number(0, 1) is not None), ("max version", lambda b, cache: b.take_number(1, 2) is not None),
                   ("refresh", _cache_times), ("retry", _cache_times), ("expire", _cache_times))
 
 

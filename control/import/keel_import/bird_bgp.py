@@ -350,6 +350,7 @@ BGP = Statements(
     ("local role", _role),
     ("local", _local),
     ("neighbor", _neighbor),
+    ("authentication md5", lambda b, o: True),
     ("password", _password),
     ("interface", _text("_interface")),
     ("vrf", _vrf),
