@@ -355,7 +355,7 @@ class Rpki(KeelTest):
         write((A, 24, FOREIGN), (B, 24, FOREIGN), ("2001:db8::/32", 48, FOREIGN))
         self.holds(C)
         self.assertEqual(self.summary()["vrps"], {"ipv4": 2, "ipv6": 1})
-        write()
+        write(("203.0.113.0/24", 24, FOREIGN))  # StayRTR 0.6.2 without records answers "no data available"
         self.holds(A, B, C)
         self.untouched()
 

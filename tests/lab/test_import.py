@@ -882,7 +882,8 @@ class Test:
     def cache(self, roas):
         """A cache with these records (prefix, maximum length, AS number), at port 3323."""
         path = self.lab.write("roas.json", json.dumps({"roas": [{"prefix": p, "maxLength": n, "asn": "AS%d" % a, "ta": "test"} for p, n, a in roas]}))
-        cache = self.lab.spawn("stayrtr", "rt", ["stayrtr", "-cache", path, "-bind", "127.0.0.1:3323", "-checktime=false", "-metrics.addr", ""])
+        cache = self.lab.spawn("stayrtr", "rt", ["stayrtr", "-cache", path, "-bind", "127.0.0.1:3323", "-checktime=false", "-metrics.addr", "",
+                                             "-protocol", "2"])  # 0.6.2 has 1, and hangs up on BIRD 2.17
         wait_for("the cache", lambda: "Server started" in cache.logged(), 30)
         return cache
 
