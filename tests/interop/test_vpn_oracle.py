@@ -11,7 +11,7 @@ import random
 import test_vpn_families as vpn  # adds the folder of labtest
 import labtest
 from labtest import KEELD, V4, V6, Lab, need, out_folder
-from test_vpn_families import DAEMONS, FAMILIES, FRR_ROUTES, FRR_WORDS, GOBGP_ROUTES, HOSTS, US, VPNV4, VPNV6, World, at, ours, prefix, targets
+from test_vpn_families import DAEMONS, FAMILIES, FRR_ROUTES, GOBGP_ROUTES, HOSTS, VPNV4, VPNV6, World, at, ours, prefix, targets
 
 NAME = "vpn_oracle"
 STEPS, SEED = int(os.environ.get("ORACLE_STEPS", 50)), int(os.environ.get("SEED", 1))
@@ -100,7 +100,7 @@ class Oracle(World):
         routes = FRR_ROUTES[f]
         if len(routes) > 1 and self.rng.random() < 0.5:
             key = self.rng.choice(sorted(routes))
-            line = "no network %s rd %s label %d" % (key[1], key[0], routes.pop(key)[0])
+            self.daemons["f"].remove(f, *key, routes.pop(key)[0])
         else:
             n = self.rng.randrange(6)
             key = ("64512:4", prefix(f, 1, n))
@@ -109,8 +109,7 @@ class Oracle(World):
             i = self.rng.choice((7, 8))
             # FRR 8.4.4 sends nothing when a route comes back at once with another label
             routes[key] = (300 + n, "64512:%d" % i)
-            line = "network %s rd %s label %d route-map rt%d" % (key[1], key[0], routes[key][0], i)
-        self.daemons["f"].vty("configure terminal", "router bgp %d" % US, "address-family " + FRR_WORDS[f], line, "end")
+            self.daemons["f"].vpn(f, "network %s rd %s label %d route-map rt%d" % (key[1], key[0], routes[key][0], i))
 
     # ---- the oracle ----
 
