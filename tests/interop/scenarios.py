@@ -488,6 +488,12 @@ def link_local(b):
             view = b.view("adj-in", address, V6)  # a snapshot, so that the output equals the compared value
             seen.update(view)
             return without_origin({p: comparable(r, ("local_pref", "next_hop")) for p, r in view.items()})
+        def refused():
+            return peer(b.rpc, address)["families"][V6].get("refused", {}).get("malformed-mp-reach-nlri", 0)
+        wait_for("its routes, or their refusal", lambda: own_routes() or refused(), 20)
+        if refused():
+            t.true("the next hop is no address", "next hop :: is" in b.keeld.logged(), b.keeld.logged())
+            raise No("its routes have the next hop ::")
         t.same("its routes", own_routes, without_origin(table(expected_own(b, V6, str(IT), None), ("next_hop",))))
         t.comes_to("their next hops are usable: global and link-local, or one of them", lambda: all(r["valid"] for r in b.view("adj-in", address, V6).values()), True)
         t.note("next hop " + " and ".join(sorted({"fe80::" if h.startswith("fe80:") else "::" if h == "::" else "global" for r in seen.values()
