@@ -368,6 +368,13 @@ nobody_listens(int rc)
 	return rc == -ENOENT || rc == -ECONNREFUSED;
 }
 
+/* For a moment systemd's RuntimeDirectory= is root's. */
+static bool
+not_yet(int rc)
+{
+	return nobody_listens(rc) || rc == -EACCES;
+}
+
 /* keelfwd refuses the user, has no free descriptor, or was killed and still has the socket. */
 static bool
 closed_at_once(int rc)
@@ -411,7 +418,7 @@ connect_or_spawn(struct forwarder *f, const struct forwarder_config *c,
 		if (f->gone)
 			return dataplane_fail(err, spawned, "%s does not start", c->program);
 	}
-	rc = open_after(f, c, hello, rc, nobody_listens, SUPERVISOR_POLLS);
+	rc = open_after(f, c, hello, rc, not_yet, SUPERVISOR_POLLS);
 	f->gone = nobody_listens(rc);
 	if (f->gone)
 		return dataplane_fail(err, rc,
@@ -756,7 +763,7 @@ forwarder_reach(struct forwarder *f, const char *socket, struct dataplane_error 
 	if (rc == -EAGAIN)
 		return rc;
 	next_close(n);
-	if (nobody_listens(rc) || closed_at_once(rc) || lacks_descriptors(rc))
+	if (not_yet(rc) || closed_at_once(rc) || lacks_descriptors(rc))
 		return -EAGAIN;
 	return rc != 0 ? dataplane_fail(err, rc, "keelfwd at %s does not answer: %s", socket,
 				 strerror(-rc))
