@@ -386,6 +386,15 @@ compare(struct ports_change *c, const struct config *old, struct port_config *wa
 		else
 			changes++;
 	}
+	/* a port on a VLAN closes and opens with its parent */
+	for (unsigned i = 0; i < count; i++) {
+		uint16_t port = port_named(want[i].name);
+
+		for (uint16_t on = 0; port != PORTS_MAX && on < port_count(); on++)
+			if (port_exists(on) && !c->stays[on] &&
+				port_vlan_is_on(want[i].device, port_name(on)))
+				c->stays[port] = false;
+	}
 	for (uint16_t p = 0; p < port_count(); p++)
 		changes += port_exists(p) && !c->stays[p];
 	return changes;

@@ -77,6 +77,24 @@ port_text(const json_t *port, char text[PORT_TEXT])
 	return text;
 }
 
+/* ", VLAN 100 of east"; "" with a device. */
+static const char *
+vlan_text(const json_t *port, char text[LINK_TEXT])
+{
+	const json_t *vlan = json_object_get(port, "vlan");
+	long long inner = json_integer_value(json_array_get(vlan, 1));
+	int n;
+
+	text[0] = '\0';
+	if (vlan == NULL)
+		return text;
+	n = snprintf(text, LINK_TEXT, ", VLAN %lld", json_integer_value(json_array_get(vlan, 0)));
+	if (inner != 0)
+		n += snprintf(text + n, LINK_TEXT - (size_t)n, ".%lld", inner);
+	(void)snprintf(text + n, LINK_TEXT - (size_t)n, " of %s", text_of(port, "parent"));
+	return text;
+}
+
 /* Notes that follow the table: why a session is down, and where RFC 8212 blocks a direction. */
 static void
 peer_notes(const struct ctl *ctl, const json_t *peer)
@@ -499,7 +517,7 @@ void
 show_dataplane(struct ctl *ctl, const json_t *result)
 {
 	const json_t *workers = json_object_get(result, "workers"), *w, *address;
-	char reason_text[PORT_TEXT];
+	char reason_text[PORT_TEXT], vlan[LINK_TEXT];
 	size_t i, k;
 
 	list_print(ctl, json_object_get(result, "ports"),
@@ -509,8 +527,9 @@ show_dataplane(struct ctl *ctl, const json_t *result)
 		NULL);
 	json_array_foreach(json_object_get(result, "ports"), i, w)
 	{
-		if (json_is_string(json_object_get(w, "reason")) || number_of(w, "speed_mbps") != 0)
-			printf("port %s\n", port_text(w, reason_text));
+		if (json_is_string(json_object_get(w, "reason")) ||
+			number_of(w, "speed_mbps") != 0 || json_object_get(w, "vlan") != NULL)
+			printf("port %s%s\n", port_text(w, reason_text), vlan_text(w, vlan));
 		json_array_foreach(json_object_get(w, "duplicate_addresses"), k, address)
 			printf("port %s: another machine has the address %s\n", text_of(w, "name"),
 				text_safe(json_string_value(address)));

@@ -418,6 +418,29 @@ take_device(CONFIG_TAKE_ARGS)
 		*(const char **)out = device;
 }
 
+/* A number, or an array of the outer and the inner number. */
+static void
+take_vlan(CONFIG_TAKE_ARGS)
+{
+	uint16_t *vlan = out;
+	size_t tags = json_is_array(value) ? json_array_size(value) : 1;
+	uint32_t id = 0;
+
+	(void)key;
+	if (tags < 1 || tags > 2) {
+		config_fault(c, at, "has %zu tags, not 1 or 2", tags);
+		return;
+	}
+	for (size_t i = 0; i < tags; i++) {
+		struct at index = AT_INDEX(at, i);
+
+		if (json_is_array(value) ? config_value_u32(c, &index, json_array_get(value, i), 1,
+						   4094, &id)
+					 : config_value_u32(c, at, value, 1, 4094, &id))
+			vlan[i] = (uint16_t)id;
+	}
+}
+
 /* RFC 4291 2.5.3 */
 static bool
 is_loopback(const struct ip_addr *a)
@@ -500,9 +523,19 @@ static const struct config_key port_keys[] = {
 	 * DPDK device arguments: a PCI address (`0000:01:00.0`) or a virtual device
 	 * (`net_af_xdp0,iface=eth1`, `net_tap0`, `net_pcap0`, `net_memif0`, `net_null0`),
 	 * optionally with arguments after commas. A `net_af_xdp` device needs the argument
-	 * `iface`. Two ports can't have the same device.
+	 * `iface`. Two ports can't have the same device. A port on a VLAN has no device, but a `parent`. Default: none.
 	 */
-	{"device", take_device, offsetof(struct config_port, device), 0, 0, true, EFFECT(COMMIT)},
+	{"device", take_device, offsetof(struct config_port, device), EFFECT(COMMIT)},
+	/*
+	 * The port whose frames with the tags `vlan` belong to this port, which is a port in every other
+	 * respect. The kernel has a TAP for it. Default: none; the port has a `device`.
+	 */
+	{"parent", take_port_name, offsetof(struct config_port, parent), EFFECT(COMMIT)},
+	/*
+	 * With `parent`: the VLAN, as `100` (IEEE 802.1Q), or as `[outer, inner]` (IEEE 802.1ad). Frames are sent with
+	 * the EtherType 0x8100, of two tags the outer one with 0x88a8; both are accepted. Default: none.
+	 */
+	{"vlan", take_vlan, offsetof(struct config_port, vlan), EFFECT(COMMIT)},
 	/*
 	 * VPN instance of the port. keeld moves the kernel interface into the network namespace
 	 * keel-NAME of the instance, and back at the stop. A commit refuses changes of ports with
@@ -511,7 +544,8 @@ static const struct config_key port_keys[] = {
 	{"vrf", config_take_vrf, offsetof(struct config_port, vrf), EFFECT(RESTART)},
 	/*
 	 * Largest IP packet that the port sends. keeld sets the MTU of the device and of the
-	 * kernel interface to this value. Unit: octets. Default: the MTU of the kernel interface, unchanged.
+	 * kernel interface to this value. Unit: octets. A port on a VLAN has at most the MTU of its parent. Default: the MTU of the kernel
+	 * interface, unchanged; of a port on a VLAN, the MTU of its parent.
 	 */
 	{"mtu", config_take_u16, offsetof(struct config_port, mtu), 68 /* RFC 791 3.2 */, 9216,
 		EFFECT(COMMIT)},
@@ -541,13 +575,63 @@ static const struct config_key port_keys[] = {
 	{"mpls", config_take_bool, offsetof(struct config_port, mpls), EFFECT(COMMIT)},
 };
 
+/* Either a device, or a VLAN of a parent. */
+static bool
+check_device(
+	struct check *c, const struct at *at, const json_t *value, const struct config_port *port)
+{
+	static const char *const of_devices[] = {"device", "queues", "queue_workers"};
+	struct at device_at = AT_KEY(at, "device"), vlan_at = AT_KEY(at, "vlan");
+	bool parent = json_object_get(value, "parent") != NULL;
+	bool vlan = json_object_get(value, "vlan") != NULL;
+
+	if (!parent && vlan)
+		return config_fault(c, &vlan_at, "only valid with `parent`"), false;
+	if (!parent && json_object_get(value, "device") == NULL)
+		return config_fault(c, &device_at,
+			       "is missing; a port has a `device`, or `parent` and `vlan`"),
+		       false;
+	if (parent && !vlan)
+		return config_fault(c, &vlan_at, "is missing; a port with `parent` is on a VLAN"),
+		       false;
+	for (unsigned i = 0; parent && i < 3; i++) {
+		struct at key_at = AT_KEY(at, of_devices[i]);
+
+		if (json_object_get(value, of_devices[i]) != NULL)
+			return config_fault(c, &key_at,
+				       "only valid without `parent`, which has the device"),
+			       false;
+	}
+	return true;
+}
+
 static void
 take_port(struct check *c, const struct at *at, const json_t *value, void *out)
 {
 	struct config *config = out;
 	struct config_port *port = &config->ports[config->port_count++];
 
-	CONFIG_TAKE(c, at, value, port_keys, port);
+	if (!CONFIG_TAKE(c, at, value, port_keys, port) || !check_device(c, at, value, port) ||
+		port->parent == NULL)
+		return;
+	(void)snprintf(port->vlan_device, sizeof(port->vlan_device),
+		port->vlan[1] != 0 ? "vlan,parent=%s,id=%u.%u" : "vlan,parent=%s,id=%u",
+		port->parent, port->vlan[0], port->vlan[1]);
+	port->device = port->vlan_device;
+}
+
+/* A VLAN of a port belongs to one port. */
+static void
+check_vlans(struct check *c, const struct at *at, const json_t *value, const struct config *config)
+{
+	json_t *seen = json_object();
+
+	for (unsigned i = 0; i < config->port_count; i++)
+		if (config->ports[i].parent != NULL)
+			config_note_unique(c, at, i, "vlan",
+				json_object_get(json_array_get(value, i), "vlan"),
+				config->ports[i].device, seen);
+	json_decref(seen);
 }
 
 static void
@@ -562,6 +646,7 @@ take_ports(CONFIG_TAKE_ARGS)
 	} else if (config_take_each(c, at, value, take_port, config)) {
 		config_check_unique(c, at, value, "name");
 		config_check_unique(c, at, value, "device");
+		check_vlans(c, at, value, config);
 	}
 }
 

@@ -62,8 +62,13 @@ struct config_vrf {
 
 #define CONFIG_QUEUES_MAX 64 /* of a port */
 
+#define CONFIG_VLAN_DEVICE_MAX 48
+
 struct config_port {
-	const char *name, *device;
+	const char *name, *device; /* with a parent: as port_vlan_parse() reads, in vlan_device */
+	const char *parent; /* of a port on a VLAN; NULL: the port has a device */
+	uint16_t vlan[2]; /* outer tag; inner tag, or 0 */
+	char vlan_device[CONFIG_VLAN_DEVICE_MAX];
 	struct vrf_id vrf;
 	bool mpls;
 	uint16_t mtu; /* 0: the interface's own counts */

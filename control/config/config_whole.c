@@ -54,6 +54,31 @@ check_queue_workers(const struct config *config, unsigned i, struct faults *f)
 	}
 }
 
+static void
+check_parent(const struct config *config, unsigned i, struct faults *f)
+{
+	const struct config_port *p = &config->ports[i], *on = NULL;
+	char path[PATH_SIZE];
+
+	if (p->parent == NULL)
+		return;
+	for (unsigned k = 0; k < config->port_count && on == NULL; k++)
+		if (strcmp(config->ports[k].name, p->parent) == 0)
+			on = &config->ports[k];
+	snprintf(path, sizeof(path), "/ports/%u/parent", i);
+	if (on == NULL)
+		faults_add(f, path, "there is no port \"%s\"", p->parent);
+	else if (on->parent != NULL)
+		faults_add(f, path,
+			"\"%s\" is on a VLAN itself; write its parent, and both tags into `vlan`",
+			p->parent);
+	if (on == NULL || p->mtu == 0 || on->mtu == 0 || p->mtu <= on->mtu)
+		return;
+	snprintf(path, sizeof(path), "/ports/%u/mtu", i);
+	faults_add(f, path, "%u is above %u, the MTU of the parent \"%s\"", p->mtu, on->mtu,
+		p->parent);
+}
+
 /* The place in the document that makes the peer's address an address of this router. False: no place. */
 static bool
 own_address(const struct config *config, const struct config_peer *p, char place[static PATH_SIZE])
@@ -233,8 +258,10 @@ config_check_whole(const struct config_host *host, const struct config *config, 
 	check_cpus(host, config, f);
 	for (unsigned i = 0; i < config->peer_count; i++)
 		check_peer(config, i, f);
-	for (unsigned i = 0; i < config->port_count; i++)
+	for (unsigned i = 0; i < config->port_count; i++) {
 		check_queue_workers(config, i, f);
+		check_parent(config, i, f);
+	}
 	for (unsigned i = 0; i < config->range_count; i++)
 		check_range(config, i, f);
 	check_passwords(config, f);

@@ -467,6 +467,20 @@ queues_json(uint16_t p)
 	return out;
 }
 
+/* NULL: the port has a device. */
+static json_t *
+vlan_json(uint16_t p, const char **parent)
+{
+	uint16_t on;
+	struct port_vlan vlan = port_vlan_get(p, &on);
+
+	*parent = vlan.outer != 0 ? port_name(on) : NULL;
+	if (vlan.outer == 0)
+		return NULL;
+	return vlan.inner == 0 ? json_pack("[i]", vlan.outer)
+			       : json_pack("[i, i]", vlan.outer, vlan.inner);
+}
+
 /* Packets that the port lost, by reason. */
 static json_t *
 port_drops_json(uint16_t p, const struct port_counters *c)
@@ -574,6 +588,8 @@ static const struct rpc_field port_fields[] = {
 	{"duplex", "half|full|null", "Duplex mode."},
 	{"autoneg", "on|off|null", "Autonegotiation of the speed."},
 	{"fec", "off|auto|base-r|rs|llrs|null", "Forward error correction in use."},
+	{"parent?", "string", "Of a port on a VLAN: the port with the device."},
+	{"vlan?", "integer[]", "Of a port on a VLAN: its tag, or the outer and the inner tag."},
 	{PORT_NUMBER(rx_packets) "Packets received.", COUNTER("keel_port_rx_packets")},
 	{PORT_NUMBER(tx_packets) "Packets sent.", COUNTER("keel_port_tx_packets")},
 	{PORT_NUMBER(rx_bytes) "Octets received.", COUNTER("keel_port_rx_bytes")},
@@ -605,17 +621,19 @@ static json_t *
 port_json(uint16_t p, const struct rpc_duplicates *d)
 {
 	struct port_counters c = {0};
-	json_t *o = rpc_port(p), *addresses = json_array();
+	json_t *o = rpc_port(p), *addresses = json_array(), *vlan;
+	const char *parent;
 
 	forwarder_counters(p, &c);
+	vlan = vlan_json(p, &parent);
 	for (unsigned i = 0; i < d->count; i++)
 		if (d->at[i].port == p)
 			json_array_append_new(addresses, rpc_addr(&d->at[i].addr));
 	json_object_update_new(
-		o, json_pack("{s:o, s:o, s:o, s:i, s:o*, s:o}", "drops", port_drops_json(p, &c),
-			   "driver", driver_json(p), "queues", queues_json(p), "tx_queues",
-			   (int)port_tx_queues(p), "host", host_json(p), "duplicate_addresses",
-			   addresses));
+		o, json_pack("{s:s*, s:o*, s:o, s:o, s:o, s:i, s:o*, s:o}", "parent", parent,
+			   "vlan", vlan, "drops", port_drops_json(p, &c), "driver", driver_json(p),
+			   "queues", queues_json(p), "tx_queues", (int)port_tx_queues(p), "host",
+			   host_json(p), "duplicate_addresses", addresses));
 	return rpc_encode(port_fields, (const void *[]){&c}, o);
 }
 

@@ -83,6 +83,8 @@ struct tx_buffer {
 	struct tx_lock *lock; /* NULL: the queue belongs to this worker alone */
 	bool closed; /* the port was removed; `lock` is set */
 	uint16_t most; /* port_frame_most() */
+	uint16_t tag_octets; /* 0: no tags */
+	uint8_t tag[2 * VLAN_TAG]; /* of a port on a VLAN */
 };
 
 static inline void

@@ -15,7 +15,6 @@
 #include <string.h>
 
 #define VLAN_ID 0x0fff /* of the tag control information */
-#define VLAN_TAG 4
 #define SPLIT_MTU_MIN 68 /* RFC 791 3.2: the longest header and eight bytes */
 #define DROP_NOT DROP_COUNT /* result of a check: no reason to drop */
 

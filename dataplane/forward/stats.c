@@ -49,9 +49,28 @@ device_counters_add(uint16_t ethdev, struct port_counters *out)
 	return 0;
 }
 
+/* Of a port on a VLAN: the device counts for all VLANs together. */
+static void
+vlan_counters_add(uint16_t port, struct port_counters *out)
+{
+	const struct worker *w;
+
+	/* relaxed: counters */
+	for (unsigned i = 0; (w = worker_at(i)) != NULL; i++) {
+		const struct vlan_counters *c = &w->vlan_counters[port];
+
+		out->rx_packets += atomic_load_explicit(&c->rx_packets, memory_order_relaxed);
+		out->rx_bytes += atomic_load_explicit(&c->rx_bytes, memory_order_relaxed);
+		out->tx_packets += atomic_load_explicit(&c->tx_packets, memory_order_relaxed);
+		out->tx_bytes += atomic_load_explicit(&c->tx_bytes, memory_order_relaxed);
+	}
+}
+
 int
 port_counters_get(uint16_t port, struct port_counters *out)
 {
+	uint16_t parent;
+
 	memset(out, 0, sizeof(*out));
 	if (port >= port_count())
 		return -ENOENT;
@@ -59,6 +78,10 @@ port_counters_get(uint16_t port, struct port_counters *out)
 		return -ENODEV;
 	/* Not oerrors of ethdev: AF_XDP counts these packets there, too. */
 	out->tx_dropped = workers_tx_dropped(port);
+	if (port_vlan_get(port, &parent).outer != 0) {
+		vlan_counters_add(port, out);
+		return 0;
+	}
 	for (unsigned q = 0; q == 0 || port_xdp_socket(port, q) >= 0; q++) {
 		struct port_queue queue = port_rx_queue(port, q);
 		int rc = 0;
@@ -108,7 +131,9 @@ device_driver_counters(uint16_t ethdev, unsigned queue, unsigned count, unsigned
 unsigned
 port_driver_counters(uint16_t port, unsigned first, struct driver_counter *out, unsigned max)
 {
-	if (port >= port_count() || !port_runs(port))
+	uint16_t parent;
+
+	if (port >= port_count() || !port_runs(port) || port_vlan_get(port, &parent).outer != 0)
 		return 0;
 	for (unsigned q = 0; q == 0 || port_xdp_socket(port, q) >= 0; q++) {
 		uint16_t ethdev = port_rx_queue(port, q).ethdev;

@@ -73,12 +73,16 @@ flush_port(struct worker *w, unsigned port, _Atomic uint64_t *sent_counter) RUNS
 	struct tx_buffer *t = &w->tx[port];
 	unsigned sent, left;
 
+	if (t->tag_octets != 0)
+		vlan_push(w, port);
 	if (t->most != 0)
 		drop_long(w, port);
 	sent = transmit(t);
 	left = t->count - sent;
 	count_add(sent_counter, sent);
 	if (left > 0) {
+		if (t->tag_octets != 0)
+			vlan_unsent(w, port, &t->pkt[sent], left);
 		count_add(&w->tx_dropped[port], left);
 		count_add(&w->stats.drops[t->closed ? DROP_port_removed : DROP_tx_full], left);
 		rte_pktmbuf_free_bulk(&t->pkt[sent], left);
@@ -111,7 +115,7 @@ send_fragments(struct worker *w, unsigned port, const struct split *x,
 	unsigned sent, left;
 
 	static_assert(FRAGMENTS_MAX <= BURST_MAX, "fit the buffer");
-	if (t->most != 0 && x->head + x->mtu > t->most)
+	if (t->most != 0 && x->head + x->mtu + t->tag_octets > t->most)
 		reason = DROP_invariant; /* as in drop_long() */
 	else if (!fragment_fits(x))
 		reason = DROP_fragment_end;
@@ -122,12 +126,16 @@ send_fragments(struct worker *w, unsigned port, const struct split *x,
 		count_add(&w->stats.drops[reason], 1);
 		return;
 	}
+	if (t->tag_octets != 0)
+		vlan_push(w, port);
 	sent = transmit(t);
 	left = t->count - sent;
 	count_add(&w->stats.fragments, sent);
 	if (left == 0) {
 		count_add(sent_counter, 1);
 	} else {
+		if (t->tag_octets != 0)
+			vlan_unsent(w, port, &t->pkt[sent], left);
 		count_add(&w->tx_dropped[port], left);
 		count_add(&w->stats.drops[t->closed ? DROP_port_removed : DROP_tx_full], 1);
 		rte_pktmbuf_free_bulk(&t->pkt[sent], left);
@@ -661,6 +669,26 @@ unchain(struct worker *w, struct rte_mbuf **pkt, unsigned n) RUNS_ON(role_worker
 	return kept;
 }
 
+/* Forwards the packets in w->tagged, port by port. */
+static __attribute__((noinline)) void
+serve_tagged(struct worker *w, uint64_t now) RUNS_ON(role_worker)
+{
+	struct burst *b = &w->burst[w->held == &w->burst[0]];
+
+	while (w->tagged.count > 0) {
+		uint16_t port;
+		unsigned n = vlan_next(w, b->v4.pkt, &port);
+		const struct source *s = &w->vlan_source[port];
+
+		split(w, b, n, s);
+		classify(b);
+		read_begin(w);
+		prefetch_tables(w, NULL, b, fib_read_begin(w->fib), s->vrf);
+		read_end(w);
+		finish(w, b, s, look_up_all(w, b, s->vrf), now);
+	}
+}
+
 /*
  * Polls a receive queue and returns the number of packets. A full burst is held until the next
  * burst, which probably follows, is classified.
@@ -678,6 +706,15 @@ poll_source(struct worker *w, struct source *s, uint64_t now) RUNS_ON(role_worke
 		n = unchain(w, b->v4.pkt, n);
 		if (n == 0)
 			return most;
+	}
+	if (__builtin_expect(s->vlans, 0)) {
+		n = vlan_take(w, s, b->v4.pkt, n);
+		if (n == 0) {
+			if (held != NULL)
+				finish_held(w, now);
+			serve_tagged(w, now);
+			return most;
+		}
 	}
 	stage_end(STAGE_RECEIVE);
 	read_begin(w);
@@ -701,6 +738,8 @@ poll_source(struct worker *w, struct source *s, uint64_t now) RUNS_ON(role_worke
 		w->held = b;
 		w->held_source = s;
 	}
+	if (__builtin_expect(w->tagged.count > 0, 0))
+		serve_tagged(w, now);
 	return n;
 }
 
@@ -890,6 +929,8 @@ worker_ports_take(struct worker *w)
 	w->resolve.most = next->waiting_most;
 	for (unsigned i = 0; i < next->source_count; i++)
 		w->source[i] = next->source[i];
+	memcpy(w->vlan_source, next->vlan_source, sizeof(w->vlan_source));
+	w->vlans = next->vlans;
 	for (unsigned i = 0; i < PORTS_MAX; i++) {
 		const struct tx_place *t = &next->tx[i];
 
@@ -898,6 +939,7 @@ worker_ports_take(struct worker *w)
 		w->tx[i].lock = t->lock;
 		w->tx[i].closed = t->closed;
 		w->tx[i].most = t->most;
+		vlan_tags(t->vlan, w->tx[i].tag, &w->tx[i].tag_octets);
 		w->port_vrf[i] = t->vrf;
 	}
 }

@@ -24,16 +24,41 @@
 struct ring;
 struct rte_mempool;
 
-/* A receive queue. */
+/*
+ * Ports on VLANs of other ports (worker_vlan.c): first[] and next[] are chains of port numbers, plus 1, by a hash
+ * of parent and tags.
+ */
+#define VLAN_CHAINS 256
+struct vlan_ports {
+	uint8_t first[VLAN_CHAINS], next[PORTS_MAX];
+	struct vlan_key {
+		uint16_t parent;
+		struct port_vlan vlan;
+	} key[PORTS_MAX];
+};
+
+/* A receive queue, or a port on a VLAN, which receives from queues of its parent. */
 struct source {
 	uint16_t ethdev, queue;
 	uint16_t port;
 	struct vrf_id vrf;
 	bool mpls; /* port_config.mpls */
 	bool chains; /* port_chains() */
+	bool vlans; /* the port has ports on VLANs */
 	enum host_way way; /* port_host_way() */
 	const _Atomic uint64_t *mac; /* port_mac_place() */
 	uint16_t most; /* size limit of the next burst */
+};
+
+/* Packets of a received burst without their tags; rte_mbuf.port is the port on the VLAN. */
+struct tagged {
+	struct rte_mbuf *pkt[BURST_MAX];
+	unsigned count;
+};
+
+/* Of a port on a VLAN; other ports are counted by their devices. Frames with their tags. */
+struct vlan_counters {
+	_Atomic uint64_t rx_packets, rx_bytes, tx_packets, tx_bytes;
 };
 
 /* Orders of main to a worker, read once a loop. */
@@ -51,11 +76,14 @@ struct worker_ports {
 	struct rte_mempool *copies;
 	unsigned waiting_most; /* resolve.most */
 	struct source source[SOURCES_MAX];
+	struct source vlan_source[PORTS_MAX];
+	struct vlan_ports vlans;
 	struct tx_place {
 		uint16_t ethdev, queue;
 		struct tx_lock *lock;
 		bool closed;
 		uint16_t most;
+		struct port_vlan vlan;
 		struct vrf_id vrf;
 	} tx[PORTS_MAX];
 };
@@ -101,6 +129,9 @@ struct worker {
 	_Atomic unsigned order; /* enum worker_order */
 	_Atomic bool ended;
 	struct source source[SOURCES_MAX];
+	struct source vlan_source[PORTS_MAX]; /* by port */
+	struct vlan_ports vlans;
+	struct tagged tagged;
 	struct tx_buffer tx[PORTS_MAX];
 	struct burst burst[2];
 	struct burst inner; /* packets whose last label was removed */
@@ -124,6 +155,7 @@ struct worker {
 	struct resolve resolve;
 
 	alignas(CACHE_LINE) _Atomic uint64_t tx_dropped[PORTS_MAX];
+	struct vlan_counters vlan_counters[PORTS_MAX];
 
 	/* written by main */
 	alignas(CACHE_LINE) unsigned lcore;
@@ -161,6 +193,26 @@ stage_end(enum worker_stage s)
 void worker_ports_take(struct worker *w);
 /* Main. The workers use the served ports (port_inner.h), and on return no removed port. */
 int workers_take_ports(struct dataplane_error *err);
+/* ---- worker_vlan.c ---- */
+
+/* The tags of a VLAN as they stand in a frame; no octets: no VLAN. */
+void vlan_tags(struct port_vlan vlan, uint8_t tag[2 * VLAN_TAG], uint16_t *octets);
+/* Main, with next_ports. The port is on a VLAN. */
+void vlan_ports_add(struct worker_ports *next, uint16_t port);
+/*
+ * Moves the packets with tags of ports on VLANs of `s` from pkt[0..n) to w->tagged, without their tags. Returns
+ * the number of packets left.
+ */
+unsigned vlan_take(struct worker *w, const struct source *s, struct rte_mbuf **pkt, unsigned n)
+	RUNS_ON(role_worker);
+/* Moves the packets of the port of the first packet in w->tagged to pkt[]. Returns their number. */
+unsigned vlan_next(struct worker *w, struct rte_mbuf **pkt, uint16_t *port) RUNS_ON(role_worker);
+/* Inserts the tags of the port into the packets of its transmit buffer, and counts the packets. */
+void vlan_push(struct worker *w, unsigned port) RUNS_ON(role_worker);
+/* Counts packets that the driver did not accept as not sent. */
+void vlan_unsent(struct worker *w, unsigned port, struct rte_mbuf *const *pkt, unsigned n)
+	RUNS_ON(role_worker);
+
 /* Runs until WORKER_STOP. */
 void worker_loop(struct worker *w) RUNS_ON(role_worker);
 /* NULL: there is no such worker. Any thread. */

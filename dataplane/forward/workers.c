@@ -70,20 +70,28 @@ workers_autogroup_nice(int nice)
 static struct tx_lock closed_lock;
 
 static void
-add_source(struct worker_ports *w, uint16_t port, unsigned queue)
+describe_source(struct source *s, uint16_t port)
 {
-	struct source *s = &w->source[w->source_count++];
-	struct port_queue at = port_rx_queue(port, queue);
-
-	s->ethdev = at.ethdev;
 	s->port = port;
-	s->queue = at.queue;
 	s->vrf = port_vrf(port);
 	s->mpls = port_mpls(port);
 	s->chains = port_chains(port);
 	s->mac = port_mac_place(port);
 	s->way = port_host_way(port);
 	s->most = BURST_V4;
+}
+
+static void
+add_source(struct worker_ports *w, uint16_t port, unsigned queue)
+{
+	struct source *s = &w->source[w->source_count++];
+	struct port_queue at = port_rx_queue(port, queue);
+
+	describe_source(s, port);
+	s->ethdev = at.ethdev;
+	s->queue = at.queue;
+	for (uint16_t other = 0; other < PORTS_MAX; other++)
+		s->vlans |= w->tx[other].vlan.outer != 0 && w->vlans.key[other].parent == port;
 }
 
 static int
@@ -111,6 +119,10 @@ begin_port(struct worker *w, uint16_t port)
 	uint64_t hz = rte_get_tsc_hz();
 
 	atomic_store_explicit(&w->tx_dropped[port], 0, memory_order_relaxed);
+	atomic_store_explicit(&w->vlan_counters[port].rx_packets, 0, memory_order_relaxed);
+	atomic_store_explicit(&w->vlan_counters[port].rx_bytes, 0, memory_order_relaxed);
+	atomic_store_explicit(&w->vlan_counters[port].tx_packets, 0, memory_order_relaxed);
+	atomic_store_explicit(&w->vlan_counters[port].tx_bytes, 0, memory_order_relaxed);
 	for (unsigned i = 0; i < HOST_CLASSES; i++) {
 		atomic_store_explicit(&w->punt.policed[port][i], 0, memory_order_relaxed);
 		atomic_store_explicit(&w->punt.full[port][i], 0, memory_order_relaxed);
@@ -156,6 +168,11 @@ prepare_ports(struct worker *w, unsigned index, unsigned workers)
 		t->closed = false;
 		t->most = port_frame_most(port);
 		t->vrf = port_vrf(port);
+		t->vlan = port_vlan_get(port, &next->vlans.key[port].parent);
+		if (t->vlan.outer != 0) {
+			describe_source(&next->vlan_source[port], port);
+			vlan_ports_add(next, port);
+		}
 		next->driver_may_sleep |= port_is_xdp(port);
 		next->punts |= port_host_way(port) == HOST_WAY_TAP;
 	}

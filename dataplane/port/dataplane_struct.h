@@ -134,6 +134,13 @@ void port_devices_stop(struct port *p, bool sockets);
 /* Stops and closes the port in the namespace of its interface, where the program is detached. */
 void port_end(struct port *p);
 
+/* ---- port_vlan.c ---- */
+
+/* The device of the parent takes frames of the VLAN of an open port, or no longer. */
+void port_vlan_tell(struct port *p, bool present);
+/* Lowers the MTU of ports on VLANs to that of their parent, as the kernel does. */
+void port_vlans_follow(const struct port *on) RUNS_ON(role_host);
+
 /* ---- port_xdp.c ---- */
 
 bool is_xdp_socket(int fd);
@@ -155,6 +162,7 @@ void port_xdp_buffers_free(struct port *p);
 
 /* ---- port_host.c ---- */
 
+int port_kernel_mtu_set(unsigned ifindex, uint16_t mtu);
 /*
  * Reads the link from the kernel, by index: the interface may have been renamed. 0 or -errno. Main and
  * host thread.

@@ -2,7 +2,7 @@
 /*
  * XDP program of AF_XDP ports. Hands IPv4 and IPv6 unicast packets for other hosts to the worker,
  * and labelled packets (MPLS), dropped by the worker under a name on a port without `mpls`.
- * All other packets go to the kernel: ARP, neighbour discovery, tags of VLANs, multicast and broadcast
+ * Frames of ports on VLANs go to the worker. All other packets go to the kernel: ARP, neighbour discovery, tags of further VLANs, multicast and broadcast
  * of both layers, link-local destinations, packets for local addresses (selected by address, not
  * by TCP port, so BGP in transit is forwarded) except packets of UDP tunnels and for anycast addresses, and
  * all packets while no worker is bound to the queue. Packets to the kernel are limited by class (host_class.h), as
@@ -70,6 +70,16 @@ struct {
 } peers_v6 SEC(".maps");
 
 #define VLAN_TAG 4
+#define VLAN_ID bpf_htons(0x0fff)
+#define VLANS_MAX 64
+
+/* Outer tags, in host order, of ports on VLANs of this port. Written by main. */
+struct {
+	__uint(type, BPF_MAP_TYPE_HASH);
+	__uint(max_entries, VLANS_MAX);
+	__type(key, __u32);
+	__type(value, __u8);
+} vlans SEC(".maps");
 
 /* A token bucket and its counters. xdp.c has the same struct. Main writes period and most once. */
 struct host_bucket {
@@ -263,6 +273,19 @@ to_kernel(struct xdp_md *ctx, __be16 type, __u32 at, const __u8 *l3, const void 
 	return passes ? XDP_PASS : XDP_DROP;
 }
 
+/* The worker takes all frames of a port on a VLAN: its TAP is the kernel's way to the VLAN. */
+static __always_inline int
+is_of_port(__be16 type, const __u8 *tag, const void *end)
+{
+	__u32 id;
+
+	if ((type != bpf_htons(ETH_P_8021Q) && type != bpf_htons(ETH_P_8021AD)) ||
+		(const void *)(tag + VLAN_TAG) > end)
+		return 0;
+	id = bpf_ntohs(*(const __be16 *)tag & VLAN_ID);
+	return bpf_map_lookup_elem(&vlans, &id) != NULL;
+}
+
 SEC("xdp")
 int
 keel_xdp(struct xdp_md *ctx)
@@ -276,9 +299,11 @@ keel_xdp(struct xdp_md *ctx)
 	if ((const void *)l3 > end)
 		return XDP_PASS;
 	type = eth->h_proto;
+	if (is_of_port(type, l3, end))
+		return (int)bpf_redirect_map(&xsks_map, ctx->rx_queue_index, XDP_PASS);
 	/* IEEE 802.1Q 6.9: VLAN 0 is no VLAN. The worker removes the tag. */
 	if (type == bpf_htons(ETH_P_8021Q) && (const void *)(l3 + VLAN_TAG) <= end &&
-		!(*(const __be16 *)l3 & bpf_htons(0x0fff))) {
+		!(*(const __be16 *)l3 & VLAN_ID)) {
 		type = *(const __be16 *)(l3 + 2);
 		l3 += VLAN_TAG;
 		at += VLAN_TAG;

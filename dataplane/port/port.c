@@ -114,6 +114,7 @@ port_open(const struct port_config *c, uint16_t *port, struct dataplane_error *e
 		return first;
 	}
 	port_number_take(n);
+	port_vlan_tell(&dp->port[n], true);
 	*port = (uint16_t)n;
 	return 0;
 }
@@ -160,6 +161,7 @@ port_close(uint16_t port)
 	bool copies = p->xdp && !p->skipped && xdp_is_copying(p->xdp_socket);
 	unsigned queues = 1 + p->more_count;
 
+	port_vlan_tell(p, false);
 	if (p->xdp)
 		port_xdp_buffers_free(p);
 	port_end(p);
@@ -196,6 +198,12 @@ port_mac_store(struct port *p, const uint8_t mac[6])
 
 	memcpy(&word, mac, 6);
 	atomic_store_explicit(&p->mac, word, memory_order_relaxed);
+}
+
+struct port *
+port_with_device(struct port *p)
+{
+	return p->vlan.outer != 0 ? &dp->port[p->parent] : p;
 }
 
 const _Atomic uint64_t *
@@ -240,7 +248,7 @@ port_rx_queue(uint16_t port, unsigned queue)
 struct port_queue
 port_tx_queue(uint16_t port, unsigned worker, struct tx_lock **lock)
 {
-	struct port *p = &dp->port[port];
+	struct port *p = port_with_device(&dp->port[port]);
 	unsigned queue = worker % p->tx_queues;
 
 	*lock = p->tx_queues < dp->worker_count ? &p->tx_lock[queue % TX_LOCKS] : NULL;

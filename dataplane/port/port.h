@@ -24,6 +24,8 @@ struct arena;
 #define PORT_QUEUES_MAX 64
 #define PORT_MTU_MAX 9216
 #define ETHER_LEN 14
+#define VLAN_TAG 4
+#define VLAN_MAX 4094 /* the largest identifier of a VLAN */
 #define WORKER_INJECT_MAX 2290 /* capacity of a packet buffer after the Ethernet header */
 
 struct port_config;
@@ -46,9 +48,14 @@ struct dataplane_config {
 	struct arena *shared; /* for the part of the ports read by keeld; NULL: malloc() */
 };
 
+/* The VLAN of a port on another port (IEEE 802.1Q): identifiers of its tags. */
+struct port_vlan {
+	uint16_t outer, inner; /* outer 0: no VLAN; inner 0: a single tag */
+};
+
 struct port_config {
 	const char *name; /* name of the kernel interface */
-	const char *device; /* DPDK device arguments */
+	const char *device; /* DPDK device arguments, or a VLAN: port_vlan_parse() */
 	struct vrf_id vrf;
 	/*
 	 * Network namespace of the kernel interface; NULL: the namespace of the process, or of a port
@@ -78,6 +85,15 @@ struct port_config {
 	 */
 	bool leaves, returns, optional, restored;
 };
+
+/*
+ * The device of a port on a VLAN: "vlan,parent=NAME,id=OUTER" or "vlan,parent=NAME,id=OUTER.INNER". The parent
+ * has a device; its frames with these tags belong to the port.
+ */
+/* False: no such device. */
+bool port_vlan_parse(const char *device, char parent[PORT_NAME_MAX], struct port_vlan *out);
+/* True if `device` is on a VLAN of the port with this name. */
+bool port_vlan_is_on(const char *device, const char *parent);
 
 /* The ways of a device to the kernel. */
 enum port_kernel {
@@ -214,6 +230,8 @@ uint16_t port_named(const char *name);
 const char *port_name(uint16_t port);
 struct vrf_id port_vrf(uint16_t port);
 bool port_mpls(uint16_t port);
+/* The VLAN of a port, and the number of its parent; outer 0: the port has a device. */
+struct port_vlan port_vlan_get(uint16_t port, uint16_t *parent);
 uint16_t port_mtu(uint16_t port);
 /*
  * MTU of the interface at the last message about the link; 0: no interface, or no message yet. A

@@ -60,6 +60,8 @@ port_pools_plan(const struct dataplane_config *c)
 
 		if (xdp && device_argument(p->device, "iface", iface, sizeof(iface)))
 			queues = interface_queues(iface);
+		if (device_is(p->device, "vlan,"))
+			queues = 0; /* its parent has them */
 		dp->planned[pool_of(!device_is_pci(p->device), device_socket(p->device),
 			port_is_large(p))] += queues * (xdp ? QUEUE_MBUFS_XDP : QUEUE_MBUFS);
 		dp->large |= port_is_large(p);
@@ -208,8 +210,10 @@ port_packet_room(const struct port *p)
 uint16_t
 port_frame_most(uint16_t port)
 {
-	const struct port *p = port_find(port);
+	struct port *p = port_find(port);
 
+	if (p != NULL)
+		p = port_with_device(p);
 	return p != NULL && p->xdp ? (uint16_t)(ETHER_LEN + port_packet_room(p)) : 0;
 }
 

@@ -51,6 +51,31 @@ device_is_af_xdp(const char *device)
 	return device_is(device, "net_af_xdp");
 }
 
+bool
+port_vlan_parse(const char *device, char parent[PORT_NAME_MAX], struct port_vlan *out)
+{
+	unsigned outer = 0, inner = 0;
+	char id[16];
+
+	if (!device_is(device, "vlan,") ||
+		!device_argument(device, "parent", parent, PORT_NAME_MAX) ||
+		!device_argument(device, "id", id, sizeof(id)) ||
+		sscanf(id, "%u.%u", &outer, &inner) < 1 || outer == 0 || outer > VLAN_MAX ||
+		inner > VLAN_MAX)
+		return false;
+	*out = (struct port_vlan){(uint16_t)outer, (uint16_t)inner};
+	return true;
+}
+
+bool
+port_vlan_is_on(const char *device, const char *parent)
+{
+	struct port_vlan vlan;
+	char on[PORT_NAME_MAX];
+
+	return port_vlan_parse(device, on, &vlan) && strcmp(on, parent) == 0;
+}
+
 unsigned
 dataplane_eal_mb(unsigned memory_mb)
 {

@@ -399,7 +399,8 @@ port_stop(struct port *p, bool sockets)
 	if (p->anycast >= 0)
 		(void)close(p->anycast);
 	p->anycast = -1;
-	port_devices_stop(p, sockets);
+	if (p->vlan.outer == 0)
+		port_devices_stop(p, sockets);
 }
 
 void
@@ -422,6 +423,8 @@ device_open(struct port *p, const char *device, unsigned queues, struct dataplan
 	bool soft = false;
 	int rc = 0;
 
+	if (device_is(device, "vlan,"))
+		return port_vlan_open(p, device, err);
 	p->xdp = device_is_af_xdp(device);
 	if (p->xdp)
 		rc = port_xdp_reserve(p, device, queues, err);

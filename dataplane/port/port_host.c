@@ -23,8 +23,8 @@
 
 /* ---- the kernel interface ---- */
 
-static int
-kernel_mtu_set(unsigned ifindex, uint16_t mtu)
+int
+port_kernel_mtu_set(unsigned ifindex, uint16_t mtu)
 {
 	struct ifreq r = {.ifr_flags = 0};
 	int rc = 0, fd = socket(AF_INET, SOCK_DGRAM | SOCK_CLOEXEC, 0);
@@ -60,7 +60,7 @@ use_kernel_interface(struct port *p, struct dataplane_error *err)
 	}
 	port_mac_store(p, mac);
 	if (p->mtu_given && mtu != p->mtu) {
-		rc = kernel_mtu_set(p->ifindex, p->mtu);
+		rc = port_kernel_mtu_set(p->ifindex, p->mtu);
 		return rc == 0 ? 0
 			       : dataplane_fail(err, rc,
 					 "port %s: the kernel interface refused MTU %u: %s",
@@ -101,7 +101,7 @@ host_path_open(struct port *p, struct dataplane_error *err)
 {
 	uint64_t word = atomic_load_explicit(&p->mac, memory_order_relaxed);
 	uint8_t mac[6];
-	int rc = receive_multicast(p, err);
+	int rc = p->vlan.outer == 0 ? receive_multicast(p, err) : 0;
 
 	if (rc != 0)
 		return rc;
@@ -288,8 +288,16 @@ static void
 device_follow(struct port *p, const uint8_t old[6], const uint8_t mac[6], uint16_t *mtu)
 {
 	uint16_t now = atomic_load_explicit(&p->mtu, memory_order_relaxed);
+	struct port *on = port_with_device(p);
 	struct rte_ether_addr a;
 
+	if (p->vlan.outer != 0) {
+		now = atomic_load_explicit(&on->mtu, memory_order_relaxed);
+		*mtu = *mtu < now ? *mtu : now;
+		if (memcmp(old, mac, 6) != 0) /* no longer the address of the device */
+			(void)rte_eth_promiscuous_enable(on->ethdev);
+		return;
+	}
 	if (*mtu > now && (*mtu > port_packet_room(p) || rte_eth_dev_set_mtu(p->ethdev, *mtu) != 0))
 		*mtu = now;
 	if (memcmp(old, mac, 6) == 0)
@@ -328,5 +336,6 @@ port_refresh(uint16_t port, bool *changed)
 	*changed = memcmp(mac, old, 6) != 0 || mtu != port_mtu(port);
 	port_mac_store(p, mac);
 	atomic_store_explicit(&p->mtu, mtu, memory_order_relaxed);
+	port_vlans_follow(p);
 	return 0;
 }

@@ -54,6 +54,7 @@ enum port_why {
 	WHY_ABSENT, /* port_skip(): missing, and failed; the reason is a text */
 	WHY_NOT_OPENED,
 	WHY_FORWARDER_GONE, /* dataplane_lost() */
+	WHY_PARENT, /* of a port on a VLAN: its parent is not up */
 };
 
 /* The words of struct port_link, as port_watch.link has them in bits. */

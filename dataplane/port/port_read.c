@@ -264,6 +264,15 @@ port_tun(struct vrf_id vrf)
 		       : 0;
 }
 
+struct port_vlan
+port_vlan_get(uint16_t port, uint16_t *parent)
+{
+	const struct port *p = port_find(port);
+
+	*parent = p != NULL ? p->parent : 0;
+	return p != NULL ? p->vlan : (struct port_vlan){0};
+}
+
 bool
 port_mpls(uint16_t port)
 {
@@ -365,6 +374,7 @@ static const struct {
 	[WHY_ABSENT] = {PORT_MISSING, NULL},
 	[WHY_NOT_OPENED] = {PORT_FAILED, NULL},
 	[WHY_FORWARDER_GONE] = {PORT_FAILED, "keelfwd has ended"},
+	[WHY_PARENT] = {PORT_DOWN, "its parent is not up"},
 };
 
 static const char *const duplex_text[4] = {[HALF] = "half", [FULL] = "full"};
@@ -435,9 +445,12 @@ port_link_get(uint16_t port, struct port_link *out)
 bool
 port_device_is_there(const struct port_config *c)
 {
-	char iface[IFNAMSIZ];
+	char iface[IFNAMSIZ], parent[PORT_NAME_MAX];
+	struct port_vlan vlan;
 	bool there;
 
+	if (port_vlan_parse(c->device, parent, &vlan))
+		return port_runs(port_named(parent));
 	if (device_is_pci(c->device))
 		return device_is_ready(c->device);
 	if (port_kernel_of(c->device) != PORT_KERNEL_OWN ||
@@ -455,6 +468,8 @@ port_left(uint16_t port)
 {
 	const struct port *p = port_find(port);
 
+	if (p != NULL && p->vlan.outer != 0)
+		return port_left(p->parent);
 	return p != NULL && !p->skipped && p->vrf.v == VRF_DEFAULT.v && device_is_pci(p->device) &&
 	       port_watch_pulled(&p->watch);
 }

@@ -26,7 +26,10 @@ struct port {
 	uint16_t mtu_max, mtu_driver; /* limits of the port, and of what ethdev accepts */
 	bool large; /* uses large packet buffers */
 	bool chains; /* see port_chains() */
-	uint16_t ethdev;
+	struct port_vlan
+		vlan; /* outer not 0: frames with these tags of `parent`, whose device the port uses */
+	uint16_t parent;
+	uint16_t ethdev; /* of a VLAN: none */
 	_Atomic uint64_t mac; /* six bytes in wire order, then zeros */
 	unsigned ifindex;
 	unsigned tap_ifindex; /* net_tap: the interface of the device */
@@ -69,6 +72,10 @@ void port_number_take(unsigned n);
 void port_init(struct port *p, const struct port_config *c);
 /* The namespace for netns_enter(). */
 const struct netns *port_netns(const struct port *p);
+/* Opens a port on a VLAN: its parent is open, and its TAP is made. 0, or -errno with `err`. */
+int port_vlan_open(struct port *p, const char *device, struct dataplane_error *err);
+/* The port with the device of this port: its parent, or itself. */
+struct port *port_with_device(struct port *p);
 /* Finds the value of `key` in device arguments. */
 bool device_argument(const char *device, const char *key, char *out, size_t size);
 /* True if the device has this driver. */

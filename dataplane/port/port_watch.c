@@ -292,19 +292,32 @@ look(struct port_watch *w, uint64_t *link)
 	return why;
 }
 
+/* Of a port on a VLAN. */
+static enum port_why
+look_at_parent(const struct port *p, uint64_t *link)
+{
+	const struct port_watch *on = port_watch(p->parent);
+
+	if (on == NULL || atomic_load_explicit(&on->why, memory_order_relaxed) != WHY_UP)
+		return WHY_PARENT;
+	*link = atomic_load_explicit(&on->link, memory_order_relaxed);
+	return WHY_UP;
+}
+
 static void
 read_state(uint16_t port) RUNS_ON(role_host)
 {
+	const struct port *p = port_find(port);
 	struct port_watch *w = port_watch(port);
 	struct port_host *h = port_host(port);
 	enum port_why why;
 	uint64_t link;
 
-	if (w == NULL || h == NULL || w->ethdev == RTE_MAX_ETHPORTS)
+	if (p == NULL || w == NULL || h == NULL || w->ethdev == RTE_MAX_ETHPORTS)
 		return;
 	link = atomic_load_explicit(&w->link, memory_order_relaxed);
 	port_asks_begin(port);
-	why = look(w, &link);
+	why = p->vlan.outer != 0 ? look_at_parent(p, &link) : look(w, &link);
 	port_asks_end(port);
 	if (h->fd >= 0 && (why == WHY_UP) != h->carrier &&
 		tap_carrier_set(h->fd, why == WHY_UP) == 0)

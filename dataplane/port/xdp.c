@@ -28,9 +28,9 @@ static const unsigned char object[] = {
 };
 
 /* The maps of the program; of local addresses and of peers one for each family. */
-enum { LOCAL_V4, LOCAL_V6, PEERS_V4, PEERS_V6, HOST_BUCKETS, SOCKETS, MAPS };
+enum { LOCAL_V4, LOCAL_V6, PEERS_V4, PEERS_V6, HOST_BUCKETS, SOCKETS, VLANS, MAPS };
 static const char *const map_name[MAPS] = {
-	"local_v4", "local_v6", "peers_v4", "peers_v6", "host_buckets", "xsks_map"};
+	"local_v4", "local_v6", "peers_v4", "peers_v6", "host_buckets", "xsks_map", "vlans"};
 
 /* As in keel_xdp.bpf.c. */
 struct host_bucket {
@@ -484,7 +484,7 @@ xdp_reserve(struct xdp *x, unsigned ifindex, struct dataplane_error *err)
 	*a = (struct attached){.ifindex = ifindex,
 		.netns = netns_here(),
 		.lock = lock,
-		.map = {-1, -1, -1, -1, -1, -1}};
+		.map = {-1, -1, -1, -1, -1, -1, -1}};
 	(void)pthread_mutex_unlock(&x->mutex);
 	bpf_fds_list(&a->before, NULL);
 	return 0;
@@ -687,6 +687,19 @@ xdp_anycast_set(struct xdp *x, struct vrf_id vrf, unsigned ifindex, const struct
 	}
 	(void)pthread_mutex_unlock(&x->mutex);
 	return rc;
+}
+
+void
+xdp_vlan_set(struct xdp *x, struct vrf_id vrf, unsigned ifindex, uint16_t vlan, bool present)
+{
+	uint32_t id = vlan;
+
+	for (unsigned i = 0; i < PORTS_MAX; i++) {
+		const struct attached *a = &x->attached[i];
+
+		if (a->ifindex == ifindex && a->map[VLANS] >= 0 && a->vrf.v == vrf.v)
+			(void)address_map_set(a->map[VLANS], &id, present, LOCAL_ADDRESS);
+	}
 }
 
 void

@@ -76,6 +76,8 @@ int xdp_local_set(struct xdp *x, struct vrf_id vrf, const struct ip_addr *addr, 
  */
 int xdp_anycast_set(struct xdp *x, struct vrf_id vrf, unsigned ifindex, const struct ip_addr *addr,
 	bool present) RUNS_ON(role_host);
+/* Frames with this outer tag go to the worker, whatever is behind the tag; or no longer. Main. */
+void xdp_vlan_set(struct xdp *x, struct vrf_id vrf, unsigned ifindex, uint16_t vlan, bool present);
 /*
  * Sets the IPv4 addresses, in network order, at which packets of UDP tunnels go to the workers, in
  * the VRF `default`. Returns 0, or -errno for the last failure.

@@ -256,7 +256,10 @@ dataplane_fini(void)
 	port_pulls_unwatch();
 	workers_stop();
 	for (unsigned i = 0; i < PORTS_MAX; i++)
-		if (dp->open[i])
+		if (dp->open[i] && dp->port[i].vlan.outer != 0)
+			port_end(&dp->port[i]);
+	for (unsigned i = 0; i < PORTS_MAX; i++)
+		if (dp->open[i] && dp->port[i].vlan.outer == 0)
 			port_end(&dp->port[i]);
 	xdp_destroy(dp->xdp);
 	dp->xdp = NULL;

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 #include "dataplane/process/permit.h"
+#include "dataplane/port/port.h"
 
 #include <stddef.h>
 #include <string.h>
@@ -97,10 +98,14 @@ bool
 permit_device(const char *device, const struct permitted *own)
 {
 	size_t name = strcspn(device, ",");
+	char parent[PORT_NAME_MAX];
+	struct port_vlan vlan;
 
 	if (is_own(device, own))
 		return true;
 	if (name > 0 && strspn(device, ADDRESS) == name)
+		return true;
+	if (port_vlan_parse(device, parent, &vlan)) /* no device of DPDK */
 		return true;
 	for (size_t i = 0; i < sizeof(drivers) / sizeof(drivers[0]); i++) {
 		size_t n = strlen(drivers[i]);

@@ -48,15 +48,29 @@ note_former(struct change *x, uint16_t port)
 	return 0;
 }
 
-/* Closes ports after the workers have left the ports. */
+/* Closes ports after the workers have left the ports; ports on VLANs, which come last, before their parents. */
 static void
 close_ports(const uint16_t *ports, unsigned count) RUNS_ON(role_host)
 {
 	host_path_flush();
-	for (unsigned i = 0; i < count; i++) {
-		port_hide(ports[i]);
-		port_close(ports[i]);
+	for (unsigned i = count; i > 0; i--) {
+		port_hide(ports[i - 1]);
+		port_close(ports[i - 1]);
 	}
+}
+
+/* True if the port is on a VLAN of a port that closes. */
+static bool
+loses_parent(uint16_t port, const uint16_t *closing, unsigned count)
+{
+	uint16_t parent;
+
+	if (port_vlan_get(port, &parent).outer == 0)
+		return false;
+	for (unsigned i = 0; i < count; i++)
+		if (closing[i] == parent)
+			return true;
+	return false;
 }
 
 static int
@@ -67,10 +81,13 @@ close_unwanted(struct change *x, const struct port_config *want, unsigned count,
 	unsigned n = 0;
 	int rc = 0;
 
-	for (uint16_t port = 0; port < port_count(); port++) {
-		bool wanted = !port_exists(port);
+	/* parents first: what closes is opened again in this order */
+	for (unsigned k = 0; k < 2 * port_count(); k++) {
+		uint16_t parent, port = (uint16_t)(k % port_count());
+		bool vlan = port_vlan_get(port, &parent).outer != 0;
+		bool wanted = !port_exists(port) || vlan != (k >= port_count());
 
-		for (unsigned i = 0; i < count && !wanted; i++)
+		for (unsigned i = 0; i < count && !wanted && !loses_parent(port, closing, n); i++)
 			wanted = port_is_open_as(port, &want[i]);
 		if (wanted)
 			continue;
@@ -118,15 +135,21 @@ open_wanted(struct change *x, const struct port_config *want, unsigned count, un
 {
 	int rc = 0;
 
-	for (*failed = 0; *failed < count; ++*failed) {
+	for (unsigned k = 0; k < 2 * count; k++) { /* parents first */
+		struct port_vlan vlan;
+		char parent[PORT_NAME_MAX];
+
+		*failed = k % count;
 		/* a port that was not closed stays, also if its device is pulled meanwhile */
-		if (port_named(want[*failed].name) != PORTS_MAX)
+		if (port_vlan_parse(want[*failed].device, parent, &vlan) != (k >= count) ||
+			port_named(want[*failed].name) != PORTS_MAX)
 			continue;
 		rc = open_one(&want[*failed], &x->opened[x->opened_count], err);
 		if (rc != 0)
 			return rc;
 		port_show(x->opened[x->opened_count++]);
 	}
+	*failed = count;
 	return x->opened_count > 0 ? workers_take_ports(err) : 0;
 }
 

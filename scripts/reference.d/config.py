@@ -45,6 +45,7 @@ def ref(name):
 
 ADDRESS_LENGTH = {"type": "string", "pattern": "^[0-9A-Fa-f:.]+/[0-9]{1,3}$"}
 ADMINISTERED = {"type": "string", "pattern": "^([0-9.]+:[0-9]+|0x[0-9A-Fa-f]{16})$"}
+VLAN = {"type": "integer", "minimum": 1, "maximum": 4094}
 NUMBER = {"type": "integer", "minimum": 0, "maximum": U32}
 # Checkers of scalars: (schema, words for the manual).
 SCALARS = {
@@ -60,6 +61,7 @@ SCALARS = {
     "take_eal_arg": ({"type": "string", "minLength": 1}, "string"),
     "take_port_name": ({"type": "string", "pattern": "^(?!lo$|keel0$|keel-|\\.$|\\.\\.$)[^/:%\\s]{1,15}$"}, "name of an interface"),
     "take_device": ({"type": "string", "pattern": "^(net_.+|([0-9A-Fa-f]{4}:)?[0-9A-Fa-f]{2}:[0-9A-Fa-f]{2}\\.[0-7](,.*)?)$"}, "DPDK device"),
+    "take_vlan": ({"anyOf": [VLAN, {"type": "array", "items": VLAN, "minItems": 1, "maxItems": 2}]}, "integer, 1 to 4094, or an array of two"),
     "take_port_address": (ADDRESS_LENGTH, "address with prefix length"),
     "take_loopback": (ADDRESS_LENGTH, "address with prefix length"),
     "take_static_prefix": (ref("prefix"), "prefix"),
@@ -148,7 +150,10 @@ WORDS = {("permit", "deny"): "action", ("igp", "egp", "incomplete"): "origin"}
 # What the objects of a table must also satisfy.
 EXTRA = {"static_keys": {"oneOf": [
     {"required": ["next_hop"], "properties": {"blackhole": {"const": False}}},
-    {"required": ["blackhole"], "properties": {"blackhole": {"const": True}}, "not": {"required": ["next_hop"]}}]}}
+    {"required": ["blackhole"], "properties": {"blackhole": {"const": True}}, "not": {"required": ["next_hop"]}}]},
+    "port_keys": {"oneOf": [
+        {"required": ["device"], "not": {"anyOf": [{"required": ["parent"]}, {"required": ["vlan"]}]}},
+        {"required": ["parent", "vlan"], "not": {"anyOf": [{"required": [k]} for k in ("device", "queues", "queue_workers")]}}]}}
 
 EFFECTS = {
     "restart": "when keeld starts; a commit saves it and names it in `restart_required`",

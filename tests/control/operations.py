@@ -16,6 +16,7 @@ ASN = 64512
 US = {V4: "192.0.2.1", V6: "2001:db8::1"}
 PORTS = (["192.0.2.1/24", "2001:db8::1/64"], ["198.51.100.1/24", "2001:db8:1::1/64"])
 INSTANCE_PORT = ["10.20.0.1/24", "2001:db8:20::1/64"]  # of k2, which comes, goes and moves between instances
+VLAN_PORT = ["10.21.0.1/24", "2001:db8:21::1/64"]  # of v5, on a VLAN of k1 or k2
 SECOND = ("2001:db8:1::1/64", "2001:db8:1::99/64")  # the IPv6 addresses of k1
 PREFIXES = {
     V4: ["0.0.0.0/0", "203.0.0.0/16", "203.0.113.0/24", "203.0.113.7/32", "198.18.0.0/15", "198.18.4.0/22", "198.18.5.0/24", "45.0.1.0/24", "45.0.2.0/24",
@@ -290,8 +291,19 @@ def draw_own(r, m):
     return [["bgp", "redistribute", source], r.choice(({"source": source}, {"source": source, "policy": "p2"})) if present else None]
 
 
+def draw_vlan(r, m):
+    """A port on a VLAN of the second port, or of the third one, in an instance or in none."""
+    parents = [p["name"] for p in m.draft["ports"] if p["name"] in ("k1", "k2")]
+    vrf = r.choice(("red", "blue", None))
+    port = {"name": "v5", "parent": r.choice(parents), "vlan": r.choice((5, 6, [5, 6])), "addresses": r.choice((VLAN_PORT, VLAN_PORT, VLAN_PORT[:1]))}
+    port.update(r.choice(({}, {}, {"mtu": 1300}, {"mpls": True} if vrf is None else {})), **{"vrf": vrf} if vrf else {})
+    return [["ports", "v5"], port if r.random() < 0.7 else None]
+
+
 def draw_port(r, m):
-    """The third port, in an instance or in none."""
+    """The third port, in an instance or in none. It stays while it has a VLAN."""
+    if r.random() < 0.4 or any(p.get("parent") == "k2" for p in m.draft["ports"]):
+        return draw_vlan(r, m)
     port = {"name": "k2", "device": "net_af_xdp2,iface=k2", "addresses": r.choice((INSTANCE_PORT, INSTANCE_PORT, INSTANCE_PORT[:1]))}
     vrf = r.choice(("red", "blue", None))
     port.update(r.choice(({}, {}, {"mtu": 1400}, {"mpls": True} if vrf is None else {})), **{"vrf": vrf} if vrf else {})

@@ -454,9 +454,9 @@ class Side:
         calls += [("rib.routes", {"family": f, "view": v, **self.named(a)}) for a in self.sessions for f in self.sessions[a].families for v in ("adj-in", "adj-out")]
         out, lookups = {}, []
         if DATAPLANE:
-            lookups = [("fib.lookup", {"address": p.split("/")[0]}) for f in (V4, V6) for p in operations.PREFIXES[f] + operations.INSTANCE_PORT]
+            lookups = [("fib.lookup", {"address": p.split("/")[0]}) for f in (V4, V6) for p in operations.PREFIXES[f] + operations.INSTANCE_PORT + operations.VLAN_PORT]
             lookups += [("fib.lookup", {"address": p.split("/")[0], "vrf": v["name"]}) for v in self.model.document.get("vrfs", [])
-                        for p in operations.INSIDE[v["name"]] + operations.INSTANCE_PORT]
+                        for p in operations.INSIDE[v["name"]] + operations.INSTANCE_PORT + operations.VLAN_PORT]
         info, peers, *routes = self.keel.answers_of([("system.info", {}), ("bgp.peers", {})] + calls + lookups)
         for (_, how), a in zip(lookups, routes[len(calls):]):
             a["result"].pop("generation")
