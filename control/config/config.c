@@ -527,8 +527,8 @@ static const struct config_key port_keys[] = {
 	 */
 	{"device", take_device, offsetof(struct config_port, device), EFFECT(COMMIT)},
 	/*
-	 * The port whose frames with the tags `vlan` belong to this port, which is a port in every other
-	 * respect. The kernel has a TAP for it. Default: none; the port has a `device`.
+	 * Name of the port with the device. Frames with the tags `vlan` belong to the port on the VLAN, and the kernel has a TAP of
+	 * the same name. Default: none; the port has a `device`.
 	 */
 	{"parent", take_port_name, offsetof(struct config_port, parent), EFFECT(COMMIT)},
 	/*
