@@ -31,6 +31,7 @@
 #define RIG_OTHER_VRF 0x20
 #define RIG_KERNEL                                                                                 \
 	0x40 /* of three packets, one is a frame of the port's TAP, one a packet of keel0 */
+#define RIG_VLANS 0x80 /* the first port has the others on VLANs 10, and 20 with 7 */
 #define MEND_V4 0x01 /* right total length and checksum */
 #define MEND_MAC 0x02 /* addressed to the port */
 #define MEND_LABEL 0x04 /* a label of the table */
@@ -341,6 +342,18 @@ make_tables(void)
 	lab_commit(&lab);
 }
 
+static const struct port_vlan rig_vlan[PORTS] = {{0, 0}, {10, 0}, {20, 7}};
+
+static inline void
+rig_vlans(struct worker *w)
+{
+	for (uint16_t i = 1; i < PORTS; i++) {
+		w->next_ports.tx[i].vlan = rig_vlan[i];
+		vlan_ports_add(&w->next_ports, i);
+	}
+	w->vlans = w->next_ports.vlans;
+}
+
 static inline void
 make_worker(void)
 {
@@ -375,6 +388,7 @@ make_worker(void)
 	assert_int_equal(ring_create(lab.arena, "back", PUNT_BACK_RING - 1, &w->punt.back), 0);
 	for (unsigned i = 0; i < HOST_CLASSES; i++)
 		assert_int_equal(ring_create(lab.arena, "punt", PUNT_RING - 1, &w->punt.up[i]), 0);
+	rig_vlans(w);
 	for (uint16_t i = 0; i < PORTS; i++) {
 		w->tx[i].ethdev = i;
 		icmp_source_set(&sources, i, AFI_IPV4, &v4);
@@ -609,6 +623,13 @@ run_input(const uint8_t *data, size_t len)
 		.way = (enum host_way)(((data[0] & RIG_WAY) >> 2) % 3),
 		.mac = &mac_word,
 		.most = BURST_V4};
+	s->vlans = data[0] & RIG_VLANS;
+	for (uint16_t i = 1; i < PORTS; i++) {
+		worker->vlan_source[i] = *s;
+		worker->vlan_source[i].port = i;
+		vlan_tags(s->vlans ? rig_vlan[i] : (struct port_vlan){0}, worker->tx[i].tag,
+			&worker->tx[i].tag_octets);
+	}
 	worker->mpls_pipe = data[0] & RIG_PIPE;
 	labelled = data[0] & RIG_MPLS;
 	given = queued = 0;

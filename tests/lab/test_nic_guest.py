@@ -20,9 +20,10 @@ MODELS = os.environ.get("NIC_GUEST_MODELS", "e1000e vmxnet3 virtio-net-pci e1000
 LIMIT_S = 1800  # of a guest
 HOST_PATH, WIRE = ("tests/interop/test_host_path.py", 2, {}), ("tests/lab/test_wire_conformance.py", 2, {})
 ROUNDS = {"KEEL_PPS": "200", "KEEL_ROUNDS": os.environ.get("KEEL_ROUNDS", "1")}
+VLAN = ("tests/lab/test_vlan.py", 2, {"KEEL_PPS": "200", "KEEL_ROUNDS": "2"})
 QUEUES, LIFE, UNIT = ("tests/lab/nic_guest_queues.py", 2, {}), ("tests/lab/nic_guest_life.py", 3, ROUNDS), ("tests/lab/nic_guest_unit.py", 3, {})
 # A guest a line: models, queues of a NIC, and the labs as (path, pairs of NICs, environment); with systemd where there are several models
-GUESTS = [("e1000e", 1, [HOST_PATH, WIRE, LIFE]), ("vmxnet3", 1, [HOST_PATH, WIRE]), ("virtio-net-pci", 1, [HOST_PATH, LIFE]), ("virtio-net-pci", 2, [QUEUES]),
+GUESTS = [("e1000e", 1, [HOST_PATH, WIRE, VLAN, LIFE]), ("vmxnet3", 1, [HOST_PATH, WIRE, VLAN]), ("virtio-net-pci", 1, [HOST_PATH, VLAN, LIFE]), ("virtio-net-pci", 2, [QUEUES]),
           ("e1000e,vmxnet3,virtio-net-pci", 1, [UNIT])]
 
 

@@ -2,7 +2,7 @@
 # SPDX-License-Identifier: BSD-3-Clause
 # suite: worker
 """Ports on VLANs of an AF_XDP port and of a port in memory: BIRD behind tags of one wire, the frames of each VLAN, and commits under traffic. The far end is the kernel's own: eBPF pushes
-and pops the tags (bpf_skb_vlan_push), because a kernel may lack VLAN devices. KEEL_ROUNDS (20): how often a VLAN is added, moved and removed.
+and pops the tags (bpf_skb_vlan_push), because a kernel may lack VLAN devices. In a guest of scripts/nic-guest both ports have a driver of DPDK, and the far end has VLAN devices. KEEL_ROUNDS (20): how often a VLAN is added, moved and removed.
 
     src --- west, rt (keeld), trunk --- up, far: v10 (tag 10), v20 (tag 20), v7 (tags 200, 7), v30 (tag 30: no port of rt)
 """
@@ -14,7 +14,7 @@ import sys
 
 import frames
 import labtest
-from labtest import KEELD, PROBE, Capture, Lab, Probe, in_netns, need, out_folder, peer, wait_established, wait_for
+from labtest import KEELD, NICS, PROBE, Capture, Lab, Probe, in_netns, need, out_folder, peer, wait_established, wait_for
 from lab import cpus_of_lab
 
 NAME = "vlan"
@@ -71,20 +71,20 @@ def vlan(name, tags, third, **more):
 T10, T20, T7 = vlan("t10", 10, 10), vlan("trunk.20", 20, 20), vlan("q7", [200, 7], 7)
 
 
-def config(trunk):
+def config(trunk, west="net_af_xdp0,iface=west"):
     worker, control = cpus_of_lab()
     accept = {"ipv4-unicast": {"import_policy": "accept-all", "export_policy": "accept-all"}}
     return {"router": {"asn": 64512, "router_id": "198.18.0.1"},
             "dataplane": {"worker_cpus": [worker], "control_cpus": control, "memory_mb": 512},
             # a port on a VLAN may stand before its parent
-            "ports": [T10, {"name": "west", "device": "net_af_xdp0,iface=west", "addresses": ["198.18.1.1/24"]},
+            "ports": [T10, {"name": "west", "device": west, "addresses": ["198.18.1.1/24"]},
                       {"name": "trunk", "device": trunk, "addresses": ["198.18.2.1/24"]}, T20, T7],
             "bgp": {"peers": [{"address": "198.18.%d.2" % n, "asn": 64601, "families": accept} for n in (10, 20)]}}
 
 
 class Test:
-    def __init__(self, checks, lab, trunk, device):
-        self.c, self.lab, self.trunk, self.device = checks, lab, trunk, device
+    def __init__(self, checks, lab, trunk, *devices):
+        self.c, self.lab, self.trunk, self.devices = checks, lab, trunk, devices
 
     # ---- the far end ----
 
@@ -94,6 +94,26 @@ class Test:
     def far_end(self):
         """Interfaces of `far`, each of them untagged, that share the wire `up`."""
         lab = self.lab
+        if self.trunk == "nic":
+            self.vlan_devices()
+        else:
+            self.bridge()
+        for n in (10, 20):  # what BIRD announces is behind the VLAN alone
+            lab.sh("far", "ip rule add iif v%d lookup %d && ip route add local 10.%d.0.0/16 dev lo table %d" % (n, n, n, n))
+        for n in (10, 20):
+            lab.sh("far", "ip route add 198.18.1.0/24 via 198.18.%d.1 dev v%d metric %d" % (n, n, n))
+
+    def vlan_devices(self):
+        for v, (outer, inner, third) in FAR.items():
+            link, proto = "up", "802.1Q"
+            if inner:
+                self.lab.sh("far", "ip link add link up name o%d type vlan proto 802.1ad id %d && ip link set o%d up" % (outer, outer, outer))
+                link, outer = "o%d" % outer, inner
+            self.lab.sh("far", "ip link add link %s name %s type vlan proto %s id %d && ip link set %s up && ip address add 198.18.%d.2/24 dev %s" %
+                        (link, v, proto, outer, v, third, v))
+
+    def bridge(self):
+        lab = self.lab
         for v, (_, _, third) in FAR.items():
             lab.sh("far", "ip link add %s type veth peer name p%s && ip link set p%s up && ip link set %s up && ip address add 198.18.%d.2/24 dev %s && "
                           "ethtool -K %s tx off >/dev/null" % (v, v, v, v, third, v, v))
@@ -102,19 +122,20 @@ class Test:
                        ["-D%s=%d" % (v.upper(), self.ifindex("p" + v)) for v in FAR] + ["-c", source, "-o", program], check=True)
         for interface, section in [("up", "in")] + [("p" + v, v) for v in FAR]:
             lab.sh("far", "tc qdisc add dev %s clsact && tc filter add dev %s ingress bpf da obj %s sec tc/%s" % (interface, interface, program, section))
-        for n in (10, 20):  # what BIRD announces is behind the VLAN alone
-            lab.sh("far", "ip rule add iif v%d lookup %d && ip route add local 10.%d.0.0/16 dev lo table %d" % (n, n, n, n))
-        for n in (10, 20):
-            lab.sh("far", "ip route add 198.18.1.0/24 via 198.18.%d.1 dev v%d metric %d" % (n, n, n))
 
     def build(self):
         lab = self.lab
         for h in ("src", "rt", "far"):
             lab.host(h)
-        lab.link("src", "eth0", "198.18.1.2/24", "rt", "west", None)
+        if self.trunk == "nic":
+            for h, interface, nic in (("src", "eth0", NICS[0]), ("far", "up", NICS[1])):
+                lab.move(nic[2], h, interface)
+                lab.sh(h, "ip address add 198.18.%d.2/24 dev %s; ip link set dev %s up" % (1 + (h == "far"), interface, interface))
+        else:
+            lab.link("src", "eth0", "198.18.1.2/24", "rt", "west", None)
         self.wire()
         lab.sh("src", "ip route add default via 198.18.1.1")
-        self.keeld, self.rpc = lab.keeld("rt", config(self.device), KEELD)
+        self.keeld, self.rpc = lab.keeld("rt", config(*self.devices), KEELD)
         self.started()
         self.far_end()
         lab.bird("far", BIRD)
@@ -200,7 +221,7 @@ class Test:
     def changes(self):
         """A VLAN comes, moves to another tag, gets another MTU and goes, beside the VLAN with traffic."""
         c = self.c
-        all_ports = config(self.device)["ports"]
+        all_ports = config(*self.devices)["ports"]
         before = {n: p for n, p in self.ports().items()}
         for i in range(ROUNDS):
             self.commit([*all_ports, vlan("t30", 30, 30)])
@@ -217,7 +238,7 @@ class Test:
     def refused(self):
         """Faults of a document, each with its place; nothing changes."""
         c = self.c
-        all_ports = config(self.device)["ports"]
+        all_ports = config(*self.devices)["ports"]
         for what, port, path, reason in (
                 ("an unknown parent", {"name": "x", "parent": "nobody", "vlan": 9}, "/ports/5/parent", 'there is no port "nobody"'),
                 ("a parent on a VLAN", {"name": "x", "parent": "t10", "vlan": 9}, "/ports/5/parent", '"t10" is on a VLAN itself'),
@@ -236,21 +257,22 @@ class Test:
     def parent(self):
         """A VLAN follows the link, the MTU and the configuration of its parent."""
         c, lab = self.c, self.lab
-        if self.trunk == "tap":  # its driver does not tell the link
+        if self.trunk == "tap":  # its driver does not tell the link, and its interface is in the other namespace
             return
-        lab.sh("far", "ip link set dev up down")
-        c.comes_to("down with the link of the parent", lambda: (self.ports()["t10"]["state"], self.ports()["t10"]["reason"]), ("down", "its parent is not up"))
-        lab.sh("far", "ip link set dev up up && ip route replace 198.18.1.0/24 via 198.18.10.1 dev v10")
-        c.comes_to("up with it", lambda: self.ports()["t10"]["state"], "up")
+        if self.trunk == "xdp":
+            lab.sh("far", "ip link set dev up down")
+            c.comes_to("down with the link of the parent", lambda: (self.ports()["t10"]["state"], self.ports()["t10"]["reason"]), ("down", "its parent is not up"))
+            lab.sh("far", "ip link set dev up up && ip route replace 198.18.1.0/24 via 198.18.10.1 dev v10")
+            c.comes_to("up with it", lambda: self.ports()["t10"]["state"], "up")
         lab.sh("rt", "ip link set trunk mtu 1400")
         c.comes_to("the MTU of the parent is the most", lambda: json.loads(lab.sh("rt", "ip -j link show t10"))[0]["mtu"], 1400)
         lab.sh("rt", "ip link set trunk mtu 1500")
         lab.sh("rt", "ip link set t10 mtu 1500")
-        ports = config(self.device)["ports"]
+        ports = config(*self.devices)["ports"]
         ports[2] = {**ports[2], "mtu": 1480}
         self.commit(ports)
         c.comes_to("a parent that opened again: ping", lambda: self.ping("far", "-I", "v10", "198.18.10.1") and self.ping("far", "-I", "v7", "198.18.7.1"), True)
-        self.commit(config(self.device)["ports"])
+        self.commit(config(*self.devices)["ports"])
         for n in (10, 20):
             wait_established(self.rpc, "198.18.%d.2" % n)
         c.comes_to("... and as before", lambda: self.ping("far", "-I", "v20", "198.18.20.1"), True)
@@ -271,10 +293,14 @@ class Test:
 
 
 def test(checks):
-    for trunk, device in (("xdp", "net_af_xdp1,iface=trunk"), ("tap", "net_tap0,iface=wire")):
-        print("-- " + device)
+    if NICS:
+        trunks = (("nic", NICS[1][0], NICS[0][0]),)
+    else:
+        trunks = (("xdp", "net_af_xdp1,iface=trunk"), ("tap", "net_tap0,iface=wire"))
+    for trunk in trunks:
+        print("-- " + trunk[1])
         with Lab(OUT) as lab:
-            Test(checks, lab, trunk, device).run()
+            Test(checks, lab, *trunk).run()
 
 
 if __name__ == "__main__":
