@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
- * Frames with random tags against the list of tags that made them: the port that takes a frame, its octets
- * without the tags, and the order of the frames of each port; then the tags that a frame gets.
+ * Frames with random tags: the list of tags that made a frame says which port takes the frame and which octets are left. The
+ * frames of each port keep their order. Then the tags of frames to be sent.
  */
 #include "wire_rig.h"
 
@@ -12,16 +12,16 @@
 
 static const struct vlan_key children[CHILDREN] = {
 	{0, {10, 0}}, {0, {10, 7}}, {0, {20, 7}}, {1, {10, 0}}, {1, {30, 0}}, {0, {4094, 4094}}};
-#define FIRST_CHILD 8 /* its number as a port */
+#define FIRST_CHILD 8 /* number as a port */
 
 struct made {
 	uint16_t id[TAGS];
 	unsigned count;
-	bool stripped; /* of the first tag */
+	bool stripped; /* the first tag is beside the frame */
 	uint8_t rest[FRAME]; /* behind the addresses and the tags */
 };
 
-/* The child that a frame belongs to, or CHILDREN; *gone: its tags. By the definition, not by octets. */
+/* The child of a frame, or CHILDREN; *gone: the number of tags of the child. By the definition, not by octets. */
 static unsigned
 expected(const struct made *f, uint16_t parent, unsigned *gone)
 {
@@ -126,8 +126,7 @@ test_take(void **state)
 			taken[child[i]]++;
 		}
 		left = vlan_take(worker, &s, pkt, n);
-		for (unsigned i = 0, k = 0; i < n;
-			i++) /* what stays keeps its order and its tags */
+		for (unsigned i = 0, k = 0; i < n; i++)
 			if (child[i] == CHILDREN)
 				assert_ptr_equal(pkt[k++], all[i]);
 			else
