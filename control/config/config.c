@@ -279,8 +279,8 @@ take_idle(CONFIG_TAKE_ARGS)
 /* Processors, memory and EAL arguments of the forwarding process. */
 static const struct config_key dataplane_keys[] = {
 	/*
-	 * CPUs of the workers, one worker for each CPU. A worker polls its ports without pause
-	 * and uses its CPU fully, so isolate these CPUs from other processes. Default: [1].
+	 * CPUs of the workers, one worker for each CPU. A worker polls without pause
+	 * and uses the CPU fully, so isolate the CPUs from other processes. Default: [1].
 	 */
 	{"worker_cpus", take_worker_cpus, EFFECT(RESTART)},
 	/*
@@ -313,9 +313,9 @@ static const struct config_key dataplane_keys[] = {
 	{"mpls_pipe", config_take_bool, offsetof(struct config, dataplane.mpls_pipe),
 		EFFECT(RESTART)},
 	/*
-	 * What a worker does without packets. `spin`: it polls, with its whole CPU. `adaptive`: after 1 ms
-	 * without a packet it sleeps 50 us, then longer, up to 32 times as long as a poll of its ports takes
-	 * (4 ms at most), and uses at most 5 % of its CPU. The first packet after a pause waits for the end
+	 * What a worker does without packets. `spin`: polls, with the whole CPU. `adaptive`: after 1 ms
+	 * without a packet sleeps 50 us, then longer, up to 32 times as long as a poll of all ports takes
+	 * (4 ms at most), and uses at most 5 % of the CPU. The first packet after a pause waits for the end
 	 * of the sleep, and a burst of more packets than a receive queue of the device holds loses packets.
 	 * Default: spin.
 	 */
@@ -544,8 +544,8 @@ static const struct config_key port_keys[] = {
 	{"vrf", config_take_vrf, offsetof(struct config_port, vrf), EFFECT(RESTART)},
 	/*
 	 * Largest IP packet that the port sends. keeld sets the MTU of the device and of the
-	 * kernel interface to this value. Unit: octets. A port on a VLAN has at most the MTU of its parent. Default: the MTU of the kernel
-	 * interface, unchanged; of a port on a VLAN, the MTU of its parent.
+	 * kernel interface to this value. Unit: octets. On a VLAN at most the MTU of `parent`. Default: the MTU of the kernel
+	 * interface, unchanged; on a VLAN the MTU of `parent`.
 	 */
 	{"mtu", config_take_u16, offsetof(struct config_port, mtu), 68 /* RFC 791 3.2 */, 9216,
 		EFFECT(COMMIT)},

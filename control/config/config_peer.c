@@ -103,7 +103,7 @@ static const struct config_key slow_peer_keys[] = {
 	{"absolute_s", config_take_u32, offsetof(struct config_slow_peer, absolute_s), 0, 86400,
 		EFFECT(COMMIT)},
 	/*
-	 * The peer is slow when it is this far behind the peers with the same routes and export
+	 * The peer is slow when so far behind the peers with the same routes and export
 	 * rules. 0 turns this limit off. Unit: seconds.
 	 */
 	{"relative_s", config_take_u32, offsetof(struct config_slow_peer, relative_s), 0, 86400,

@@ -33,7 +33,7 @@ static _Atomic bool source_dry;
 /* Results of run(). */
 static uint64_t drops[DROP_COUNT], busy_cycles, busy_packets;
 
-/* Makes a frame with the next number of its family. */
+/* Makes a frame with the next number of the family. */
 static struct rte_mbuf *
 numbered(bool v6)
 {
@@ -267,7 +267,7 @@ one_other(struct rte_mbuf **pkt, unsigned most)
 			memset(f + 14, 0, 2);
 		} else {
 			f = rte_pktmbuf_mtod(pkt[i], uint8_t *);
-			sent[v6]--; /* dropped, so the next packet gets its number */
+			sent[v6]--; /* dropped, so the next packet gets the number */
 		}
 		if (other_kind == OTHER_OWN_SOURCE)
 			from_own_address(f, v6);
@@ -323,7 +323,7 @@ stripped_ones(struct rte_mbuf **pkt, unsigned most)
 			continue;
 		}
 		pkt[i]->vlan_tci = (uint16_t)(10 + i);
-		sent[v6]--; /* this packet is dropped, so the next one gets its number */
+		sent[v6]--; /* dropped, so the next packet gets the number */
 		stripped++;
 	}
 	return most;

@@ -6,7 +6,7 @@
 
 static char directory[] = "/tmp/keel-test-cpus-XXXXXX";
 
-/* The CPUs of all threads of this process, also of the worker's, which has no function to run. */
+/* The CPUs of all threads of the process, also of the worker's, without a function to run. */
 static cpu_set_t
 cpus_of_threads(unsigned *count)
 {
@@ -56,7 +56,7 @@ test_threads_of_eal(void **state)
 	CPU_ZERO(&expected);
 	CPU_SET(cpu, &expected);
 	cpus = cpus_of_threads(&count);
-	assert_true(count > 2); /* this thread, the worker, and threads of EAL */
+	assert_true(count > 2); /* the main thread, the worker, and threads of EAL */
 	assert_true(CPU_EQUAL(&cpus, &expected));
 	dataplane_fini();
 	assert_int_equal(rmdir(directory), 0);

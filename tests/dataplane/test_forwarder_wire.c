@@ -10,7 +10,7 @@
 #include <stdint.h>
 #include <cmocka.h>
 
-/* Workers read and write the whole of an object, not its first bytes alone. */
+/* Workers read and write the whole of an object, not the first bytes alone. */
 static void
 test_publish(void **state)
 {

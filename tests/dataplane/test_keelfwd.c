@@ -621,7 +621,7 @@ hello(int fd, enum forwarder_role role)
 	return a.answer.result;
 }
 
-/* A connection keeps its role, which decides what its end cleans up. */
+/* A connection keeps the role, and the role decides what the end cleans up. */
 static void
 test_one_role(void **state)
 {

@@ -370,7 +370,7 @@ dscp_of(const struct lab_frame *ip)
 	return b[0] >> 4 == 4 ? b[1] >> 2 : (uint8_t)((b[0] & 15) << 2 | b[1] >> 6);
 }
 
-/* The packet leaves in a UDP tunnel of its class. */
+/* The packet leaves in a UDP tunnel of the class. */
 static void
 wrap_class(struct lab_frame *f, uint8_t dscp)
 {
@@ -617,7 +617,7 @@ make_packet(struct lab_frame *f, bool labelled)
 			put_label(f, 0, false, class, outer);
 		drops[DROP_mpls_label]++;
 		return;
-	case 25: /* IP gets the labels of the tunnel, and a label of its own */
+	case 25: /* IP gets the labels of the tunnel, and an own label */
 	case 26:
 		make_ip(&ip, v6, 9, inner, payload);
 		*f = ip;
