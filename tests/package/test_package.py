@@ -336,7 +336,7 @@ ip -n next address add 198.51.100.2/24 dev eth0 && ip -n next route add default 
             self.sh("systemctl stop %s keel keel-forwarder; rm -r /run/systemd/system/%s.service.d; systemctl daemon-reload" % (unit, unit))
 
     def test_11_each_capability_is_needed(self):
-        fault = r"listen-failed|port-failed .*(?:the driver refused the queues|the kernel refuses the XDP program)|forwarder-failed|host-not-set|address-not-set|rights-"
+        fault = r"listen-failed|port-(?:failed|state) .*(?:the driver refused the queues|the kernel refuses the XDP program)|forwarder-failed|host-not-set|address-not-set|rights-"
         self.configure(self.dataplane())
         self.assertNotRegex(self.without("keel", None), fault + "|port-failed")
         for unit, capability in [("keel", c) for c in CAPABILITIES if self.capabilities("keel") >> CAPABILITIES[c] & 1] + [
