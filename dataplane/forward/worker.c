@@ -738,7 +738,7 @@ poll_source(struct worker *w, struct source *s, uint64_t now) RUNS_ON(role_worke
 		w->held = b;
 		w->held_source = s;
 	}
-	if (__builtin_expect(w->tagged.count > 0, 0))
+	if (__builtin_expect(s->vlans, 0))
 		serve_tagged(w, now);
 	return n;
 }
