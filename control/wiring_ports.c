@@ -411,12 +411,13 @@ same_ports(const struct config *old, const struct config *next)
 }
 
 static void
-add_fault(struct faults *f, unsigned failed, unsigned count, const char *text)
+add_fault(struct faults *f, const struct config *c, unsigned failed, const char *text)
 {
 	char path[32] = "/ports";
 
-	if (failed < count)
-		snprintf(path, sizeof(path), "/ports/%u/device", failed);
+	if (failed < c->port_count)
+		snprintf(path, sizeof(path), "/ports/%u/%s", failed,
+			c->ports[failed].parent != NULL ? "parent" : "device");
 	faults_add(f, path, "%s", text);
 }
 
@@ -452,7 +453,7 @@ wiring_ports(void *ctx, const struct config *next, bool restores, struct faults 
 		leave(&c, old);
 		e = open_ports(&c, old, next, want, &failed, &err);
 		if (e != 0) {
-			add_fault(f, failed, next->port_count, err.text);
+			add_fault(f, next, failed, err.text);
 			c.config = old;
 			open_former(&c, next);
 		}
@@ -495,6 +496,18 @@ face_of(uint16_t port)
 	return face;
 }
 
+/* The number of port i in a new keelfwd, which opens the ports with devices first. */
+static unsigned
+number_of(const struct config *c, unsigned i)
+{
+	unsigned n = 0;
+
+	for (unsigned k = 0; k < c->port_count; k++)
+		n += (c->ports[k].parent != NULL) < (c->ports[i].parent != NULL) ||
+		     (k < i && (c->ports[k].parent != NULL) == (c->ports[i].parent != NULL));
+	return n;
+}
+
 /*
  * The interface of an AF_XDP port outlives keelfwd, and the port keeps sessions, neighbours and routes if the
  * next keelfwd gives the port the same number. TAPs do not outlive keelfwd.
@@ -509,11 +522,12 @@ wiring_ports_lost(struct keeld *k)
 	memset(k->wiring->held, 0, sizeof(k->wiring->held));
 	for (unsigned i = 0; i < running->port_count; i++) {
 		const struct config_port *p = &running->ports[i];
+		uint16_t n = (uint16_t)number_of(running, i);
 
-		c.stays[i] = port_named(p->name) == i && port_runs((uint16_t)i) &&
+		c.stays[n] = port_named(p->name) == n && port_runs(n) &&
 			     port_kernel_of(p->device) == PORT_KERNEL_OWN;
-		if (c.stays[i])
-			k->wiring->held[i] = face_of((uint16_t)i);
+		if (c.stays[n])
+			k->wiring->held[n] = face_of(n);
 	}
 	leave(&c, running);
 }

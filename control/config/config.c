@@ -581,7 +581,8 @@ check_device(
 	struct check *c, const struct at *at, const json_t *value, const struct config_port *port)
 {
 	static const char *const of_devices[] = {"device", "queues", "queue_workers"};
-	struct at device_at = AT_KEY(at, "device"), vlan_at = AT_KEY(at, "vlan");
+	struct at device_at = AT_KEY(at, "device"), vlan_at = AT_KEY(at, "vlan"),
+		  parent_at = AT_KEY(at, "parent");
 	bool parent = json_object_get(value, "parent") != NULL;
 	bool vlan = json_object_get(value, "vlan") != NULL;
 
@@ -593,6 +594,9 @@ check_device(
 		       false;
 	if (parent && !vlan)
 		return config_fault(c, &vlan_at, "is missing; a port with `parent` is on a VLAN"),
+		       false;
+	if (port->parent != NULL && strchr(port->parent, ',') != NULL)
+		return config_fault(c, &parent_at, "a port with a comma in its name has no VLANs"),
 		       false;
 	for (unsigned i = 0; parent && i < 3; i++) {
 		struct at key_at = AT_KEY(at, of_devices[i]);
@@ -612,7 +616,7 @@ take_port(struct check *c, const struct at *at, const json_t *value, void *out)
 	struct config_port *port = &config->ports[config->port_count++];
 
 	if (!CONFIG_TAKE(c, at, value, port_keys, port) || !check_device(c, at, value, port) ||
-		port->parent == NULL)
+		port->parent == NULL || port->vlan[0] == 0)
 		return;
 	(void)snprintf(port->vlan_device, sizeof(port->vlan_device),
 		port->vlan[1] != 0 ? "vlan,parent=%s,id=%u.%u" : "vlan,parent=%s,id=%u",
@@ -626,11 +630,17 @@ check_vlans(struct check *c, const struct at *at, const json_t *value, const str
 {
 	json_t *seen = json_object();
 
-	for (unsigned i = 0; i < config->port_count; i++)
-		if (config->ports[i].parent != NULL)
-			config_note_unique(c, at, i, "vlan",
-				json_object_get(json_array_get(value, i), "vlan"),
-				config->ports[i].device, seen);
+	(void)value;
+	for (unsigned i = 0; i < config->port_count; i++) {
+		const struct config_port *p = &config->ports[i];
+		json_t *id;
+
+		if (p->parent == NULL || p->vlan[0] == 0 || p->device == NULL)
+			continue;
+		id = json_string(strrchr(p->device, '=') + 1);
+		config_note_unique(c, at, i, "vlan", id, p->device, seen);
+		json_decref(id);
+	}
 	json_decref(seen);
 }
 

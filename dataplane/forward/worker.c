@@ -46,6 +46,25 @@ transmit(struct tx_buffer *t) RUNS_ON(role_worker)
 			       : transmit_shared(t);
 }
 
+/* transmit() with the counters of a port on a VLAN. */
+static __attribute__((noinline)) unsigned
+transmit_tagged(struct worker *w, unsigned port) RUNS_ON(role_worker)
+{
+	struct tx_buffer *t = &w->tx[port];
+	uint16_t octets[BURST_MAX]; /* the driver owns what it has accepted */
+	unsigned sent;
+	uint64_t sum = 0;
+
+	for (unsigned i = 0; i < t->count; i++)
+		octets[i] = (uint16_t)rte_pktmbuf_pkt_len(t->pkt[i]);
+	sent = transmit(t);
+	for (unsigned i = 0; i < sent; i++)
+		sum += octets[i];
+	count_add(&w->vlan_counters[port].tx_packets, sent);
+	count_add(&w->vlan_counters[port].tx_bytes, sum);
+	return sent;
+}
+
 /* The tables may say any MTU: drops the packets that would overflow buffers of the driver. */
 static __attribute__((noinline)) void
 drop_long(struct worker *w, unsigned port) RUNS_ON(role_worker)
@@ -77,12 +96,10 @@ flush_port(struct worker *w, unsigned port, _Atomic uint64_t *sent_counter) RUNS
 		vlan_push(w, port);
 	if (t->most != 0)
 		drop_long(w, port);
-	sent = transmit(t);
+	sent = t->tag_octets == 0 ? transmit(t) : transmit_tagged(w, port);
 	left = t->count - sent;
 	count_add(sent_counter, sent);
 	if (left > 0) {
-		if (t->tag_octets != 0)
-			vlan_unsent(w, port, &t->pkt[sent], left);
 		count_add(&w->tx_dropped[port], left);
 		count_add(&w->stats.drops[t->closed ? DROP_port_removed : DROP_tx_full], left);
 		rte_pktmbuf_free_bulk(&t->pkt[sent], left);
@@ -128,14 +145,12 @@ send_fragments(struct worker *w, unsigned port, const struct split *x,
 	}
 	if (t->tag_octets != 0)
 		vlan_push(w, port);
-	sent = transmit(t);
+	sent = t->tag_octets == 0 ? transmit(t) : transmit_tagged(w, port);
 	left = t->count - sent;
 	count_add(&w->stats.fragments, sent);
 	if (left == 0) {
 		count_add(sent_counter, 1);
 	} else {
-		if (t->tag_octets != 0)
-			vlan_unsent(w, port, &t->pkt[sent], left);
 		count_add(&w->tx_dropped[port], left);
 		count_add(&w->stats.drops[t->closed ? DROP_port_removed : DROP_tx_full], 1);
 		rte_pktmbuf_free_bulk(&t->pkt[sent], left);
@@ -699,6 +714,7 @@ poll_source(struct worker *w, struct source *s, uint64_t now) RUNS_ON(role_worke
 	struct burst *held = w->held, *b = &w->burst[held == &w->burst[0]];
 	unsigned most = s->most, n = rte_eth_rx_burst(s->ethdev, s->queue, b->v4.pkt, s->most);
 	const struct fib_generation *generation;
+	unsigned got = n;
 
 	if (n == 0)
 		return 0;
@@ -713,7 +729,7 @@ poll_source(struct worker *w, struct source *s, uint64_t now) RUNS_ON(role_worke
 			if (held != NULL)
 				finish_held(w, now);
 			serve_tagged(w, now);
-			return most;
+			return got;
 		}
 	}
 	stage_end(STAGE_RECEIVE);
@@ -740,7 +756,7 @@ poll_source(struct worker *w, struct source *s, uint64_t now) RUNS_ON(role_worke
 	}
 	if (__builtin_expect(s->vlans, 0))
 		serve_tagged(w, now);
-	return n;
+	return got;
 }
 
 /*

@@ -207,11 +207,8 @@ unsigned vlan_take(struct worker *w, const struct source *s, struct rte_mbuf **p
 	RUNS_ON(role_worker);
 /* Moves the packets of the port of the first packet in w->tagged to pkt[]. Returns their number. */
 unsigned vlan_next(struct worker *w, struct rte_mbuf **pkt, uint16_t *port) RUNS_ON(role_worker);
-/* Inserts the tags of the port into the packets of its transmit buffer, and counts the packets. */
+/* Inserts the tags of the port into the packets of its transmit buffer. */
 void vlan_push(struct worker *w, unsigned port) RUNS_ON(role_worker);
-/* Counts packets that the driver did not accept as not sent. */
-void vlan_unsent(struct worker *w, unsigned port, struct rte_mbuf *const *pkt, unsigned n)
-	RUNS_ON(role_worker);
 
 /* Runs until WORKER_STOP. */
 void worker_loop(struct worker *w) RUNS_ON(role_worker);

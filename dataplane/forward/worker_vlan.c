@@ -157,8 +157,6 @@ void
 vlan_push(struct worker *w, unsigned port)
 {
 	struct tx_buffer *t = &w->tx[port];
-	struct vlan_counters *c = &w->vlan_counters[port];
-	uint64_t octets = 0;
 	unsigned kept = 0;
 
 	for (unsigned i = 0; i < t->count; i++) {
@@ -173,22 +171,7 @@ vlan_push(struct worker *w, unsigned port)
 		memmove(frame, frame + t->tag_octets, 2 * RTE_ETHER_ADDR_LEN);
 		for (unsigned k = 0; k < t->tag_octets; k++)
 			frame[2 * RTE_ETHER_ADDR_LEN + k] = t->tag[k];
-		octets += rte_pktmbuf_pkt_len(m);
 		t->pkt[kept++] = m;
 	}
 	t->count = kept;
-	count_add(&c->tx_packets, kept);
-	count_add(&c->tx_bytes, octets);
-}
-
-void
-vlan_unsent(struct worker *w, unsigned port, struct rte_mbuf *const *pkt, unsigned n)
-{
-	struct vlan_counters *c = &w->vlan_counters[port];
-	uint64_t octets = 0;
-
-	for (unsigned i = 0; i < n; i++)
-		octets += rte_pktmbuf_pkt_len(pkt[i]);
-	count_add(&c->tx_packets, -(uint64_t)n);
-	count_add(&c->tx_bytes, -octets);
 }

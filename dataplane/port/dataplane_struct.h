@@ -138,8 +138,13 @@ void port_end(struct port *p);
 
 /* The device of the parent takes frames of the VLAN of an open port, or no longer. */
 void port_vlan_tell(struct port *p, bool present);
-/* Lowers the MTU of ports on VLANs to that of their parent, as the kernel does. */
-void port_vlans_follow(const struct port *on) RUNS_ON(role_host);
+/*
+ * Gives the TAPs of ports on VLANs the MTU of their parent, unless they have one of their own that is smaller, and its MAC
+ * address, if they had its address `old`.
+ */
+void port_vlans_follow(const struct port *on, const uint8_t old[6]) RUNS_ON(role_host);
+/* The largest MTU of a port on a VLAN. */
+uint16_t port_vlan_mtu_most(struct port *p);
 
 /* ---- port_xdp.c ---- */
 
@@ -163,6 +168,8 @@ void port_xdp_buffers_free(struct port *p);
 /* ---- port_host.c ---- */
 
 int port_kernel_mtu_set(unsigned ifindex, uint16_t mtu);
+int port_kernel_mac_set(unsigned ifindex, const uint8_t mac[6]);
+
 /*
  * Reads the link from the kernel, by index: the interface may have been renamed. 0 or -errno. Main and
  * host thread.

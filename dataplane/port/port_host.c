@@ -12,6 +12,7 @@
 #include <linux/ethtool.h>
 #include <linux/sockios.h>
 #include <net/if.h>
+#include <net/if_arp.h>
 #include <netinet/in.h>
 #include <rte_ethdev.h>
 #include <rte_ether.h>
@@ -33,6 +34,22 @@ port_kernel_mtu_set(unsigned ifindex, uint16_t mtu)
 		return -errno;
 	r.ifr_mtu = mtu;
 	if (if_indextoname(ifindex, r.ifr_name) == NULL || ioctl(fd, SIOCSIFMTU, &r) != 0)
+		rc = -errno;
+	close(fd);
+	return rc;
+}
+
+int
+port_kernel_mac_set(unsigned ifindex, const uint8_t mac[6])
+{
+	struct ifreq r = {.ifr_flags = 0};
+	int rc = 0, fd = socket(AF_INET, SOCK_DGRAM | SOCK_CLOEXEC, 0);
+
+	if (fd < 0)
+		return -errno;
+	r.ifr_hwaddr.sa_family = ARPHRD_ETHER;
+	memcpy(r.ifr_hwaddr.sa_data, mac, 6);
+	if (if_indextoname(ifindex, r.ifr_name) == NULL || ioctl(fd, SIOCSIFHWADDR, &r) != 0)
 		rc = -errno;
 	close(fd);
 	return rc;
@@ -290,11 +307,13 @@ device_follow(struct port *p, const uint8_t old[6], const uint8_t mac[6], uint16
 	uint16_t now = atomic_load_explicit(&p->mtu, memory_order_relaxed);
 	struct port *on = port_with_device(p);
 	struct rte_ether_addr a;
+	uint8_t device[6];
 
 	if (p->vlan.outer != 0) {
-		now = atomic_load_explicit(&on->mtu, memory_order_relaxed);
+		now = port_vlan_mtu_most(p);
 		*mtu = *mtu < now ? *mtu : now;
-		if (memcmp(old, mac, 6) != 0) /* no longer the address of the device */
+		port_mac(p->parent, device);
+		if (memcmp(device, mac, 6) != 0) /* an address that the device does not know */
 			(void)rte_eth_promiscuous_enable(on->ethdev);
 		return;
 	}
@@ -336,6 +355,7 @@ port_refresh(uint16_t port, bool *changed)
 	*changed = memcmp(mac, old, 6) != 0 || mtu != port_mtu(port);
 	port_mac_store(p, mac);
 	atomic_store_explicit(&p->mtu, mtu, memory_order_relaxed);
-	port_vlans_follow(p);
+	if (p->vlan.outer == 0)
+		port_vlans_follow(p, old);
 	return 0;
 }

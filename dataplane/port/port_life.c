@@ -56,7 +56,7 @@ int
 port_skip(const struct port_config *c, bool left, const char *reason)
 {
 	unsigned n = port_number_free();
-	char place[PORT_NAME_MAX + 16];
+	char place[PORT_NAME_MAX + 16], parent[PORT_NAME_MAX];
 	size_t len = (size_t)snprintf(place, sizeof(place), "port %s: ", c->name);
 	struct port *p;
 
@@ -65,6 +65,8 @@ port_skip(const struct port_config *c, bool left, const char *reason)
 	p = port_at(n);
 	port_init(p, c);
 	p->skipped = true;
+	if (port_vlan_parse(c->device, parent, &p->vlan))
+		p->parent = port_named(parent);
 	(void)snprintf(p->fault, sizeof(p->fault), "%s",
 		strncmp(reason, place, len) == 0 ? reason + len : reason);
 	text_end(p->fault);

@@ -29,6 +29,7 @@ struct port {
 	struct port_vlan
 		vlan; /* outer not 0: frames with these tags of `parent`, whose device the port uses */
 	uint16_t parent;
+	bool vlan_promiscuous; /* for ports on VLANs of this port */
 	uint16_t ethdev; /* of a VLAN: none */
 	_Atomic uint64_t mac; /* six bytes in wire order, then zeros */
 	unsigned ifindex;

@@ -27,7 +27,7 @@ check_parent(const struct port *p, const char *parent, uint16_t on, struct datap
 	for (uint16_t other = 0; other < port_count(); other++) {
 		const struct port *o = port_find(other);
 
-		if (o != NULL && o->parent == on && o->vlan.outer == p->vlan.outer &&
+		if (o != NULL && !o->skipped && o->parent == on && o->vlan.outer == p->vlan.outer &&
 			o->vlan.inner == p->vlan.inner)
 			return dataplane_fail(err, -EEXIST,
 				"port %s: %s has this VLAN of %s already", p->name, o->name,
@@ -36,17 +36,30 @@ check_parent(const struct port *p, const char *parent, uint16_t on, struct datap
 	return 0;
 }
 
-/* Frames with a tag have 1,500 octets behind the tag: devices take them (IEEE 802.3 3.2.7). */
+/*
+ * Frames with a tag have 1,500 octets behind the tag, and devices take them (IEEE 802.3 3.2.7). A buffer of AF_XDP has no
+ * room for tags behind the longest packet.
+ */
+uint16_t
+port_vlan_mtu_most(struct port *p)
+{
+	struct port *on = port_with_device(p);
+	uint16_t mtu = atomic_load_explicit(&on->mtu, memory_order_relaxed);
+	unsigned room = port_packet_room(on) - VLAN_TAG * (p->vlan.inner != 0 ? 2u : 1u);
+
+	return on->xdp && mtu > room ? (uint16_t)room : mtu;
+}
+
 static int
 choose_mtu(struct port *p, struct port *on, struct dataplane_error *err)
 {
-	uint16_t most = atomic_load_explicit(&on->mtu, memory_order_relaxed);
+	uint16_t most = port_vlan_mtu_most(p);
 
 	if (p->mtu_given && p->mtu > most)
 		return dataplane_fail(err, -EINVAL,
-			"port %s: MTU %u is above %u, the MTU of its parent %s", p->name, p->mtu,
+			"port %s: MTU %u is above %u, the most of its parent %s", p->name, p->mtu,
 			most, on->name);
-	p->mtu_max = on->mtu_max;
+	p->mtu_max = on->xdp ? most : on->mtu_max;
 	p->large = on->large;
 	if (!p->mtu_given)
 		p->mtu = most;
@@ -100,34 +113,58 @@ void
 port_vlan_tell(struct port *p, bool present)
 {
 	struct port *on = port_with_device(p);
+	bool last = true, same = false;
 
 	if (p->vlan.outer == 0 || p->skipped)
 		return;
-	if (present && filters_vlans(on))
-		(void)rte_eth_promiscuous_enable(on->ethdev);
-	for (uint16_t other = 0; !present && other < port_count(); other++) {
+	for (uint16_t other = 0; other < port_count(); other++) {
 		const struct port *o = port_find(other);
 
-		if (o != NULL && o != p && o->parent == p->parent && o->vlan.outer == p->vlan.outer)
-			return; /* with another inner tag */
+		if (o == NULL || o == p || o->skipped || o->vlan.outer == 0 ||
+			o->parent != p->parent)
+			continue;
+		last = false;
+		same |= o->vlan.outer == p->vlan.outer; /* with another inner tag */
 	}
-	if (on->xdp)
+	if (present && filters_vlans(on) && rte_eth_promiscuous_get(on->ethdev) == 0)
+		on->vlan_promiscuous = rte_eth_promiscuous_enable(on->ethdev) == 0;
+	if (!present && last && on->vlan_promiscuous) {
+		(void)rte_eth_promiscuous_disable(on->ethdev);
+		on->vlan_promiscuous = false;
+	}
+	if (on->xdp && !same)
 		xdp_vlan_set(dp->xdp, on->vrf, on->ifindex, p->vlan.outer, present);
 }
 
-void
-port_vlans_follow(const struct port *on)
+/* Sets the MTU and the MAC address of the TAP. The message about the link brings them to the port. */
+static void
+tap_set(struct port *p, uint16_t mtu, const uint8_t mac[6])
 {
-	uint16_t mtu = atomic_load_explicit(&on->mtu, memory_order_relaxed);
+	if (netns_enter(port_netns(p)) != 0)
+		return;
+	if (mtu != 0)
+		(void)port_kernel_mtu_set(p->ifindex, mtu);
+	if (mac != NULL)
+		(void)port_kernel_mac_set(p->ifindex, mac);
+	netns_leave(port_netns(p));
+}
 
+void
+port_vlans_follow(const struct port *on, const uint8_t old[6])
+{
+	uint8_t mac[6], own[6];
+
+	port_mac((uint16_t)(on - dp->port), mac);
 	for (uint16_t other = 0; other < port_count(); other++) {
 		struct port *p = port_find(other);
+		uint16_t mtu, most;
 
-		if (p == NULL || p->vlan.outer == 0 || &dp->port[p->parent] != on ||
-			atomic_load_explicit(&p->mtu, memory_order_relaxed) <= mtu ||
-			netns_enter(port_netns(p)) != 0)
+		if (p == NULL || p->skipped || p->vlan.outer == 0 || &dp->port[p->parent] != on)
 			continue;
-		(void)port_kernel_mtu_set(p->ifindex, mtu);
-		netns_leave(port_netns(p));
+		mtu = atomic_load_explicit(&p->mtu, memory_order_relaxed);
+		most = port_vlan_mtu_most(p);
+		port_mac(other, own);
+		tap_set(p, mtu > most || (mtu < most && !p->mtu_given) ? most : 0,
+			memcmp(own, old, 6) == 0 && memcmp(own, mac, 6) != 0 ? mac : NULL);
 	}
 }

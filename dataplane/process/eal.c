@@ -256,8 +256,11 @@ dataplane_fini(void)
 	port_pulls_unwatch();
 	workers_stop();
 	for (unsigned i = 0; i < PORTS_MAX; i++)
-		if (dp->open[i] && dp->port[i].vlan.outer != 0)
+		if (dp->open[i] && dp->port[i].vlan.outer != 0) {
+			port_hide((uint16_t)i);
+			port_vlan_tell(&dp->port[i], false);
 			port_end(&dp->port[i]);
+		}
 	for (unsigned i = 0; i < PORTS_MAX; i++)
 		if (dp->open[i] && dp->port[i].vlan.outer == 0)
 			port_end(&dp->port[i]);

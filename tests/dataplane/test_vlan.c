@@ -179,7 +179,6 @@ test_push(void **state)
 		assert_memory_equal(rte_pktmbuf_mtod(m, const uint8_t *), octets, 12);
 		assert_memory_equal(
 			rte_pktmbuf_mtod_offset(m, const uint8_t *, 12), want[i], i == 0 ? 6 : 8);
-		assert_int_equal(worker->vlan_counters[1].tx_packets, i + 1);
 		t->count = 0;
 		rte_pktmbuf_free(m);
 	}

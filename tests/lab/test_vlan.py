@@ -60,6 +60,7 @@ protocol static { ipv4; %s }
 protocol static { ipv4 { table t20; }; %s }
 template bgp keel { local as 64601; connect delay time 1; connect retry time 2; error wait time 1, 2; }
 protocol bgp k10 from keel { neighbor 198.18.10.1 as 64512; ipv4 { import all; export all; }; }
+protocol bgp k2 from keel { neighbor 198.18.2.1 as 64512; ipv4 { import none; export none; }; }
 protocol bgp k20 from keel { neighbor 198.18.20.1 as 64512; ipv4 { table t20; import all; export all; }; }
 """ % tuple(" ".join("route 10.%d.%d.0/24 blackhole;" % (n, i) for i in range(ROUTES)) for n in (10, 20))
 
@@ -79,7 +80,7 @@ def config(trunk, west="net_af_xdp0,iface=west"):
             # a port on a VLAN may stand before its parent
             "ports": [T10, {"name": "west", "device": west, "addresses": ["198.18.1.1/24"]},
                       {"name": "trunk", "device": trunk, "addresses": ["198.18.2.1/24"]}, T20, T7],
-            "bgp": {"peers": [{"address": "198.18.%d.2" % n, "asn": 64601, "families": accept} for n in (10, 20)]}}
+            "bgp": {"peers": [{"address": "198.18.%d.2" % n, "asn": 64601, "families": accept} for n in (2, 10, 20)]}}
 
 
 class Test:
@@ -139,6 +140,7 @@ class Test:
         self.started()
         self.far_end()
         lab.bird("far", BIRD)
+        wait_established(self.rpc, "198.18.2.2")
         for n in (10, 20):
             wait_established(self.rpc, "198.18.%d.2" % n)
             wait_for("routes", lambda: peer(self.rpc, "198.18.%d.2" % n)["families"]["ipv4-unicast"]["accepted"] == ROUTES, 60)
@@ -156,7 +158,7 @@ class Test:
     # ---- what is seen ----
 
     def counts(self):
-        return [peer(self.rpc, "198.18.%d.2" % n)["established_count"] for n in (10, 20)]
+        return [peer(self.rpc, "198.18.%d.2" % n)["established_count"] for n in (2, 10, 20)]
 
     def ports(self):
         return {p["name"]: p for p in self.rpc.call("dataplane.stats")["ports"]}
@@ -245,6 +247,8 @@ class Test:
                 ("a VLAN twice", {"name": "x", "parent": "trunk", "vlan": 10}, "/ports/5/vlan", ""),
                 ("VLAN 4095", {"name": "x", "parent": "trunk", "vlan": 4095}, "/ports/5/vlan", ""),
                 ("three tags", {"name": "x", "parent": "trunk", "vlan": [1, 2, 3]}, "/ports/5/vlan", "has 3 tags"),
+                ("a VLAN twice, as an array", {"name": "x", "parent": "trunk", "vlan": [10]}, "/ports/5/vlan", '"10"'),
+                ("no number", {"name": "x", "parent": "trunk", "vlan": "10"}, "/ports/5/vlan", ""),
                 ("no VLAN", {"name": "x", "parent": "trunk"}, "/ports/5/vlan", "is missing"),
                 ("a VLAN without a parent", {"name": "x", "device": "net_tap7", "vlan": 9}, "/ports/5/vlan", "only valid with"),
                 ("queues", {"name": "x", "parent": "trunk", "vlan": 9, "queues": 2}, "/ports/5/queues", "only valid without"),
@@ -264,10 +268,18 @@ class Test:
             c.comes_to("down with the link of the parent", lambda: (self.ports()["t10"]["state"], self.ports()["t10"]["reason"]), ("down", "its parent is not up"))
             lab.sh("far", "ip link set dev up up && ip route replace 198.18.1.0/24 via 198.18.10.1 dev v10")
             c.comes_to("up with it", lambda: self.ports()["t10"]["state"], "up")
-        lab.sh("rt", "ip link set trunk mtu 1400")
-        c.comes_to("the MTU of the parent is the most", lambda: json.loads(lab.sh("rt", "ip -j link show t10"))[0]["mtu"], 1400)
-        lab.sh("rt", "ip link set trunk mtu 1500")
-        lab.sh("rt", "ip link set t10 mtu 1500")
+        def link():
+            return json.loads(lab.sh("rt", "ip -j link show t10"))[0]
+        for mtu in (1400, 1500):
+            lab.sh("rt", "ip link set trunk mtu %d" % mtu)
+            c.comes_to("the MTU of the parent: %d" % mtu, lambda: link()["mtu"], mtu)
+        mac = link()["address"]
+        for address in ("02:00:00:00:00:99", mac):
+            lab.sh("rt", "ip link set trunk address " + address)
+            c.comes_to("the MAC address of the parent", lambda: link()["address"], address)
+            lab.sh("far", "ip neigh flush all")
+            c.comes_to("... ping", lambda: self.ping("far", "-I", "v10", "198.18.10.1"), True)
+        self.forwarder_ends()
         ports = config(*self.devices)["ports"]
         ports[2] = {**ports[2], "mtu": 1480}
         self.commit(ports)
@@ -276,6 +288,29 @@ class Test:
         for n in (10, 20):
             wait_established(self.rpc, "198.18.%d.2" % n)
         c.comes_to("... and as before", lambda: self.ping("far", "-I", "v20", "198.18.20.1"), True)
+
+    def forwarder_ends(self):
+        """kill -9 of keelfwd: the interface of an AF_XDP parent outlives it, and TAPs come again."""
+        c, before, pid = self.c, self.counts(), self.rpc.call("system.info")["forwarder"]["pid"]
+        os.kill(pid, 9)
+        c.comes_to("another keelfwd", lambda: self.rpc.call("system.info")["forwarder"]["pid"] not in (None, pid) and self.ports()["t10"]["state"], "up")
+        for v, third in (("v10", 10), ("v20", 20), ("v7", 7), ("up", 2)):
+            c.comes_to("ping from %s after kill -9 of keelfwd" % v, lambda: self.ping("far", "-I", v, "198.18.%d.1" % third), True)
+        for n in (2, 10, 20):
+            wait_established(self.rpc, "198.18.%d.2" % n)
+        if self.trunk == "xdp":
+            c.equal("the session of the parent stayed", self.counts()[0], before[0])
+
+    def large(self):
+        """A VLAN of a large AF_XDP port has the MTU that fits into a buffer with its tags."""
+        c, lab = self.c, self.lab
+        for host, interface in (("rt", "trunk"), ("far", "up"), *(("far", x) for v in ("v10", "v7") for x in (v, "p" + v))):
+            lab.sh(host, "ip link set dev %s mtu 3000" % interface)
+        for v, third, most in (("v10", 10, 2030), ("v7", 7, 2026)):
+            c.comes_to("the longest packet of %s" % v, lambda: self.ping("far", "-I", v, "-s %d -M do 198.18.%d.1" % (most - 28, third)), True)
+            c.comes_to("... from us", lambda: self.ping("rt", "-s %d -M do 198.18.%d.2" % (most - 28, third)), True)
+        worker = self.rpc.call("dataplane.stats")["workers"][0]
+        c.equal("no frame was too long for a buffer", worker["drops"].get("invariant", 0), 0)
 
     def run(self):
         self.build()
@@ -288,8 +323,12 @@ class Test:
         got = probe.end()
         self.c.equal("of %d packets lost, misdirected, reordered" % got["sent"], (got["lost"], got["misdirected"], got["reordered"]), (0, 0, 0))
         self.parent()
+        if self.trunk == "xdp":
+            self.large()
         self.rpc.close()
         self.c.equal("keeld's exit status", self.keeld.stop(), 0)
+        if self.trunk == "xdp":
+            self.c.true("no port is promiscuous any more", not int(self.lab.sh("rt", "cat /sys/class/net/trunk/flags"), 16) & 0x100)
 
 
 def test(checks):
