@@ -16,7 +16,7 @@ OTHERS = (*FOREIGN, "best_other", "rte_lpm", "rte_lpm6", "rte_fib6", "rte_fib6_a
 BEST = "the best other"
 LESS_IS_BETTER = ("s", "CPU-s", "ms", "us", "ns", "MB", "sessions", "CPU-us/path", "CPU-s/s", "ns/prefix", "ns/route", "cycles/packet", "B", "bytes/prefix", "frames")
 MORE_IS_BETTER = ("M/s", "Mpps", "routes/s", "walks")
-NEITHER = ("%", "/s", "1/s", "MB-sent", "audits", "commits", "count", "destinations", "entries", "flips", "messages", "packets", "prefixes", "ratio", "requests", "routes", "sets", "times",
+NEITHER = ("%", "/s", "1/s", "MB-sent", "audits", "commits", "count", "destinations", "entries", "flips", "messages", "packets", "prefixes", "ratio", "requests", "routes", "sets", "switches", "times",
            "updates", "updates/s", "writes")
 
 

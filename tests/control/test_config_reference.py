@@ -57,7 +57,8 @@ ROUTER = {
         "label_mode": [{"name": "red", "label_mode": "per-vrf"}]}),
     "max_routes_keys": ("/vrfs", {"limit": [{"name": "red", "max_routes": {"limit": 5}}],
                                   "action": [{"name": "red", "max_routes": {"limit": 5, "action": "warning"}}]}),
-    "port_keys": ("/ports/0/", {"name": "other", "device": "net_null7", "vrf": None, "mtu": 1400, "addresses": ["198.51.100.1/24"], "mpls": True, "queues": 1, "queue_workers": [0]}),
+    "port_keys": ("/ports/0/", {"name": "other", "device": "net_null7", "vrf": None, "mtu": 1400, "addresses": ["198.51.100.1/24"], "mpls": True, "queues": 1, "queue_workers": [0],
+                                 "parent": ("/ports/2/", "far"), "vlan": ("/ports/2/", 6)}),
     "bgp_keys": ("/bgp/", {"policy_change_delay_s": 5, "policy_change_max_delay_s": 60, "commit_hold_s": 5, "next_hop_tracking": False,
                            "resolve_via_default": True, "max_paths": 2, "graceful_shutdown": True, "max_as_path_length": 100, "tombstones_max": 5000,
                            "cluster_id": "192.0.2.99", "listen_limit": 5}),
@@ -161,7 +162,8 @@ class ConfigReference(KeelTest):
         external = dict(both, **{"ipv4-unicast": dict(family, blackhole={"prefix_list": "one"})})
         self.start({
             "router": {"asn": 64512, "router_id": US}, "management": {"socket": os.path.join(self.folder, "keel.sock")}, "dataplane": {},
-            "ports": [{"name": "east", "device": "net_null0"}],
+            "ports": [{"name": "east", "device": "net_null0"}, {"name": "west", "device": "net_null1"}, {"name": "tagged", "parent": "west", "vlan": 5},
+                      {"name": "far", "device": "net_null2"}],
             "prefix_lists": [{"name": "one", "entries": []}, {"name": "other", "entries": []}],
             "bgp": {"groups": [{"name": "g"}],
                     "peers": [{"address": EXTERNAL, "asn": 64513, "capabilities": {}, "timers": {}, "graceful_shutdown": {}, "families": external},
@@ -185,6 +187,8 @@ class ConfigReference(KeelTest):
                     else:
                         begin, values = ROUTER[table]
                         value, address = values[key.name], None
+                        if isinstance(value, tuple):
+                            begin, value = value
                         place = begin + key.name if begin.endswith("/") else begin
                     tried.add((table, key.name))
                     if value is None or key.name == "vrf":

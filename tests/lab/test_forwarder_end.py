@@ -269,17 +269,22 @@ class Test(test_forwarder.Test):
 
     def while_it_starts(self):
         """The next keelfwd stands still while it opens the ports: commits of instances. Its answer comes after them."""
-        keelfwd, log = forwarder_pid(self.socket), os.path.join(self.lab.logs, "keelfwd.log")
+        keelfwd = forwarder_pid(self.socket)
         ports, vrfs = config()["ports"], config()["vrfs"]
-        keeld, above, told = self.rpc.call("system.info")["pid"], self.above(keelfwd), os.path.getsize(log)
+        keeld, above = self.rpc.call("system.info")["pid"], self.above(keelfwd)
 
         def starts():
-            with open(log, errors="replace") as f:
-                f.seek(told)
-                return "EAL: " in f.read()
+            """The next keelfwd, once EAL has a thread for interrupts: the ports come after that."""
+            for child in (c for c in open("/proc/%d/task/%d/children" % (above, above)).read().split() if int(c) != keelfwd):
+                try:
+                    tasks = "/proc/%s/task/" % child
+                    if any("intr" in open(tasks + t + "/comm").read() for t in os.listdir(tasks)):
+                        return int(child)
+                except OSError:
+                    pass  # it has ended, and another one comes
+            return None
         os.kill(keelfwd, signal.SIGKILL)
-        wait_for("the start of the next keelfwd", starts, 60, poll=0.001)
-        child = next(int(c) for c in open("/proc/%d/task/%d/children" % (above, above)).read().split())
+        child = wait_for("the start of the next keelfwd", starts, 60, poll=0.001)
         os.kill(child, signal.SIGSTOP)
         self.c.equal("keelfwd starts: it is lost", self.rpc.call("system.info")["forwarder"]["lost"], True)
         self.c.equal("... a commit of a further instance", self.commit(vrfs=vrfs + [{"name": BLUE, "rd": "64512:2"}]), None)
