@@ -626,11 +626,10 @@ take_port(struct check *c, const struct at *at, const json_t *value, void *out)
 
 /* A VLAN of a port belongs to one port. */
 static void
-check_vlans(struct check *c, const struct at *at, const json_t *value, const struct config *config)
+check_vlans(struct check *c, const struct at *at, const struct config *config)
 {
 	json_t *seen = json_object();
 
-	(void)value;
 	for (unsigned i = 0; i < config->port_count; i++) {
 		const struct config_port *p = &config->ports[i];
 		json_t *id;
@@ -656,7 +655,7 @@ take_ports(CONFIG_TAKE_ARGS)
 	} else if (config_take_each(c, at, value, take_port, config)) {
 		config_check_unique(c, at, value, "name");
 		config_check_unique(c, at, value, "device");
-		check_vlans(c, at, value, config);
+		check_vlans(c, at, config);
 	}
 }
 

@@ -24,35 +24,33 @@
 
 /* ---- the kernel interface ---- */
 
-int
-port_kernel_mtu_set(unsigned ifindex, uint16_t mtu)
+/* Sets what `r` holds for `request`, by index: the interface may have been renamed. 0 or -errno. */
+static int
+kernel_set(unsigned ifindex, unsigned long request, struct ifreq *r)
 {
-	struct ifreq r = {.ifr_flags = 0};
 	int rc = 0, fd = socket(AF_INET, SOCK_DGRAM | SOCK_CLOEXEC, 0);
 
 	if (fd < 0)
 		return -errno;
-	r.ifr_mtu = mtu;
-	if (if_indextoname(ifindex, r.ifr_name) == NULL || ioctl(fd, SIOCSIFMTU, &r) != 0)
+	if (if_indextoname(ifindex, r->ifr_name) == NULL || ioctl(fd, request, r) != 0)
 		rc = -errno;
 	close(fd);
 	return rc;
 }
 
 int
+port_kernel_mtu_set(unsigned ifindex, uint16_t mtu)
+{
+	return kernel_set(ifindex, SIOCSIFMTU, &(struct ifreq){.ifr_mtu = mtu});
+}
+
+int
 port_kernel_mac_set(unsigned ifindex, const uint8_t mac[6])
 {
-	struct ifreq r = {.ifr_flags = 0};
-	int rc = 0, fd = socket(AF_INET, SOCK_DGRAM | SOCK_CLOEXEC, 0);
+	struct ifreq r = {.ifr_hwaddr.sa_family = ARPHRD_ETHER};
 
-	if (fd < 0)
-		return -errno;
-	r.ifr_hwaddr.sa_family = ARPHRD_ETHER;
 	memcpy(r.ifr_hwaddr.sa_data, mac, 6);
-	if (if_indextoname(ifindex, r.ifr_name) == NULL || ioctl(fd, SIOCSIFHWADDR, &r) != 0)
-		rc = -errno;
-	close(fd);
-	return rc;
+	return kernel_set(ifindex, SIOCSIFHWADDR, &r);
 }
 
 /*

@@ -59,7 +59,7 @@ choose_mtu(struct port *p, struct port *on, struct dataplane_error *err)
 		return dataplane_fail(err, -EINVAL,
 			"port %s: MTU %u is above %u, the most of its parent %s", p->name, p->mtu,
 			most, on->name);
-	p->mtu_max = on->xdp ? most : on->mtu_max;
+	p->mtu_max = on->mtu_max; /* and port_vlan_mtu_most(), which follows the parent */
 	p->large = on->large;
 	if (!p->mtu_given)
 		p->mtu = most;

@@ -270,7 +270,7 @@ class Test:
             c.comes_to("up with it", lambda: self.ports()["t10"]["state"], "up")
         def link():
             return json.loads(lab.sh("rt", "ip -j link show t10"))[0]
-        for mtu in (1400, 1500):
+        for mtu in (1400, 1600, 1500):
             lab.sh("rt", "ip link set trunk mtu %d" % mtu)
             c.comes_to("the MTU of the parent: %d" % mtu, lambda: link()["mtu"], mtu)
         mac = link()["address"]
